@@ -1,0 +1,1 @@
+//! Shared arithmetic: axes, ticks, text widths.
