@@ -1,1 +1,20 @@
-//! stub
+//! How a question is tried: an experiment with its knobs, its prediction, its claims and what would refute them.
+//!
+//! An experiment is one type with a few functions; see [`Experiment`]. [`erase`] forgets its types, so that all of them
+//! fit one list, and [`Erased::run`] runs it and judges what it showed.
+
+mod claim;
+mod experiment;
+#[doc(hidden)]
+pub mod params;
+mod prediction;
+mod report;
+mod run;
+
+pub use anyhow::Result;
+pub use claim::{Claim, State, claim};
+pub use experiment::{Erased, Experiment, Fault, erase};
+pub use params::{Choice, Knob, ParamKind, ParamSpec, Params, Values, knob};
+pub use prediction::{Ask, AskKind, Asked, Prediction};
+pub use report::{PartUsed, Report, Verdict};
+pub use run::{Order, sequence};

@@ -222,6 +222,16 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
+impl Sequence {
+    /// The lane of a participant; a new one to the right of the others where it has none yet.
+    pub fn lane(&mut self, name: &str) -> usize {
+        self.participants.iter().position(|it| it == name).unwrap_or_else(|| {
+            self.participants.push(name.to_owned());
+            self.participants.len() - 1
+        })
+    }
+}
+
 impl Figure {
     /// A figure from any of the drawings: `Figure::new("queries", "What to see.", bars)`.
     pub fn new(title: impl Into<String>, caption: impl Into<String>, drawing: impl Into<Drawing>) -> Self {

@@ -1,0 +1,137 @@
+//! One run, from the order to the report.
+
+use crate::experiment::Seen;
+use crate::{Erased, PartUsed, Report, Values, Verdict};
+use anyhow::Result;
+use backlab_figures::{Figure, Sequence, SequenceRow, Tone};
+use backlab_parts::{Event, Fate, Lab, Missing, Trace};
+use serde_json::Value;
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use futures::FutureExt;
+
+/// What a reader asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Order {
+    pub values: Values,
+    /// As [`AskKind::parse`](crate::AskKind::parse) read it.
+    pub predicted: Option<u64>,
+    pub seed: u64,
+    /// Where the run's messages go; keep a clone to watch it live.
+    pub trace: Trace,
+    /// Cancel it to end the run early; everything it started is then ended too.
+    pub cancel: CancellationToken,
+}
+
+impl Erased {
+    /// The values in force as JSON, for showing them; also the check of a reader's values.
+    ///
+    /// # Errors
+    /// As [`Params::from_values`](crate::Params::from_values).
+    pub fn check(&self, values: &Values) -> Result<std::collections::BTreeMap<&'static str, Value>> {
+        (self.params)(values)
+    }
+
+    /// Runs it. However the run ends, all that it started has ended when this returns.
+    ///
+    /// # Errors
+    /// The values aren't allowed. A run that breaks is no error but a report that says so.
+    pub async fn run(&self, order: Order) -> Result<Report> {
+        let params = self.check(&order.values)?;
+        let began = Instant::now();
+        let mut report = Report {
+            seed: order.seed,
+            params: params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            prediction: None,
+            observed: Value::Null,
+            claims: Vec::new(),
+            figures: Vec::new(),
+            verdict: Verdict::Failed,
+            seconds: 0.0,
+            parts: Vec::new(),
+            error: None,
+        };
+        if let Some(missing) = self.needs.iter().find_map(|part| part.version().err()) {
+            report.missing(&missing);
+            return Ok(report);
+        }
+        let lab = Lab::open(order.seed, order.trace.clone())?;
+        let outcome = self.within_limits(&lab, &order).await;
+        report.parts = lab
+            .parts()
+            .into_iter()
+            .map(|(name, version)| PartUsed { name: name.to_owned(), version })
+            .collect();
+        lab.close().await;
+        match outcome {
+            Ok(seen) => report.fill(seen),
+            Err(error) => match error.downcast_ref::<Missing>() {
+                Some(missing) => report.missing(missing),
+                None => report.error = Some(format!("{error:#}")),
+            },
+        }
+        report.figures.splice(0..0, sequence(&order.trace));
+        report.seconds = (began.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+        Ok(report)
+    }
+
+    async fn within_limits(&self, lab: &Lab, order: &Order) -> Result<Seen> {
+        let run = AssertUnwindSafe((self.seen)(lab, &order.values, order.predicted)).catch_unwind();
+        tokio::select! {
+            biased;
+            () = order.cancel.cancelled() => anyhow::bail!("cancelled"),
+            ended = tokio::time::timeout(self.deadline, run) => match ended {
+                Ok(Ok(seen)) => seen,
+                Ok(Err(panic)) => {
+                    let why = panic.downcast_ref::<String>().map(String::as_str);
+                    let why = why.or_else(|| panic.downcast_ref::<&str>().copied());
+                    anyhow::bail!("the experiment panicked: {}", why.unwrap_or("no message"))
+                }
+                Err(_) => anyhow::bail!("no end after {} seconds; it was stopped", self.deadline.as_secs()),
+            },
+        }
+    }
+}
+
+impl Report {
+    fn fill(&mut self, seen: Seen) {
+        (self.verdict, self.error) = Self::judge(&seen.claims);
+        self.observed = seen.observed;
+        self.prediction = Some(seen.prediction);
+        self.claims = seen.claims;
+        self.figures = seen.figures;
+    }
+}
+
+/// The trace as a figure; none where nobody said anything.
+pub fn sequence(trace: &Trace) -> Option<Figure> {
+    let events = trace.events(0);
+    let mut drawn = Sequence::default();
+    for event in &events {
+        let row = match event {
+            Event::Step { what } => SequenceRow::Step { label: what.clone() },
+            Event::Gap { count } => SequenceRow::Gap { count: *count },
+            Event::Note { at, what, fate, .. } => {
+                SequenceRow::Note { at: drawn.lane(at), label: what.clone(), tone: tone(*fate) }
+            }
+            Event::Message { from, to, what, fate, .. } => SequenceRow::Message {
+                from: drawn.lane(from),
+                to: drawn.lane(to),
+                label: what.clone(),
+                lost: *fate == Fate::Lost,
+                tone: tone(*fate),
+            },
+        };
+        drawn.rows.push(row);
+    }
+    let total = trace.total();
+    let caption =
+        format!("Every message between the parts, in the order in which it happened: {total} in all.");
+    (!drawn.participants.is_empty()).then(|| Figure::new("messages", caption, drawn))
+}
+
+fn tone(fate: Fate) -> Tone {
+    if fate == Fate::Arrived { Tone::Plain } else { Tone::Refuted }
+}

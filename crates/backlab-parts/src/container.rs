@@ -1,0 +1,1 @@
+//! Containers from the kernel's own parts: namespaces, overlay, cgroups.

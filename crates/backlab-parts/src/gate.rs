@@ -1,0 +1,1 @@
+//! Gates and barriers: they make a race happen instead of hoping for it.

@@ -1,0 +1,146 @@
+//! Which parts are on this machine, and the line that installs one that isn't.
+
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Something that an experiment needs and that a machine may lack.
+#[derive(Debug)]
+pub struct Part {
+    pub name: &'static str,
+    /// What experiments use it for, in a few words.
+    pub purpose: &'static str,
+    /// The line that installs it on Debian 12.
+    pub install: &'static str,
+    probe: fn() -> Result<String, String>,
+    found: OnceLock<Result<String, String>>,
+}
+
+/// A part that a run needs isn't here. The run is then *unavailable*, which is neither a pass nor a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{part} isn't available: {why}; to install it: {install}")]
+pub struct Missing {
+    pub part: &'static str,
+    pub why: String,
+    pub install: &'static str,
+}
+
+impl Part {
+    const fn new(
+        name: &'static str,
+        purpose: &'static str,
+        install: &'static str,
+        probe: fn() -> Result<String, String>,
+    ) -> Self {
+        Self { name, purpose, install, probe, found: OnceLock::new() }
+    }
+
+    /// Its version on this machine. Looked up once per process.
+    pub fn version(&'static self) -> Result<&'static str, Missing> {
+        match self.found.get_or_init(self.probe) {
+            Ok(version) => Ok(version),
+            Err(why) => Err(Missing { part: self.name, why: why.clone(), install: self.install }),
+        }
+    }
+}
+
+pub static SQLITE: Part = Part::new("sqlite", "an embedded database", "built in", || Ok(sqlite()));
+pub static POSTGRES: Part = Part::new(
+    "postgres",
+    "private PostgreSQL clusters",
+    "sudo apt-get install -y --no-install-recommends postgresql-15",
+    || version_of(postgres_program("postgres")?, &["--version"]),
+);
+pub static REDIS: Part = Part::new(
+    "redis",
+    "a private Redis server",
+    "sudo apt-get install -y --no-install-recommends redis-server",
+    || version_of(on_path("redis-server")?, &["--version"]),
+);
+pub static NATS: Part = Part::new(
+    "nats",
+    "a private NATS server with JetStream",
+    "sudo apt-get install -y --no-install-recommends nats-server",
+    || version_of(on_path("nats-server")?, &["--version"]),
+);
+pub static NODE: Part = Part::new(
+    "node",
+    "programs on Node.js 20",
+    "sudo apt-get install -y npm && sudo npm install --global node@20",
+    || version_of(on_path("node")?, &["--version"]),
+);
+pub static NAMESPACES: Part = Part::new(
+    "namespaces",
+    "containers from the kernel's own parts",
+    "sudo sysctl -w kernel.unprivileged_userns_clone=1 (Linux only)",
+    namespaces,
+);
+
+/// All of them, in the order in which `backlab doctor` lists them.
+pub static ALL: [&Part; 6] = [&SQLITE, &POSTGRES, &REDIS, &NATS, &NODE, &NAMESPACES];
+
+/// Where a program is on the `PATH`.
+pub fn on_path(program: &str) -> Result<PathBuf, String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|file| nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok() && file.is_file())
+        .ok_or_else(|| format!("`{program}` isn't on the PATH"))
+}
+
+/// Where one of PostgreSQL's server programs is. Debian keeps them off the `PATH`, in a directory per version beside
+/// the client's wrapper `psql`: so where `psql` is on the `PATH`, the newest of those counts as being there too.
+pub fn postgres_program(program: &str) -> Result<PathBuf, String> {
+    let direct = on_path(program);
+    if direct.is_ok() || on_path("psql").is_err() {
+        return direct;
+    }
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest = versions
+        .filter_map(|dir| dir.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin/{program}")).exists())
+        .max();
+    newest.map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin/{program}"))).ok_or_else(
+        || {
+            format!(
+                "`{program}` is neither on the PATH nor in /usr/lib/postgresql (only the client is installed)"
+            )
+        },
+    )
+}
+
+/// The first word of a program's answer that looks like a version.
+fn version_of(program: PathBuf, args: &[&str]) -> Result<String, String> {
+    let answer = Command::new(&program)
+        .args(args)
+        .output()
+        .map_err(|error| format!("`{}` doesn't start: {error}", program.display()))?;
+    let text =
+        String::from_utf8_lossy(&answer.stdout).into_owned() + &String::from_utf8_lossy(&answer.stderr);
+    text.split_whitespace()
+        .map(|word| word.trim_start_matches("v=").trim_start_matches('v'))
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.'))
+        .map(|word| word.trim_end_matches(',').to_owned())
+        .ok_or_else(|| format!("`{}` doesn't tell its version", program.display()))
+}
+
+fn sqlite() -> String {
+    // SAFETY: sqlite3_libversion returns a pointer to a constant, NUL-terminated string (sqlite.org/c3ref/libversion).
+    let version = unsafe { std::ffi::CStr::from_ptr(libsqlite3_sys::sqlite3_libversion()) };
+    version.to_string_lossy().into_owned()
+}
+
+fn namespaces() -> Result<String, String> {
+    let tried = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--pid", "--mount", "--fork", "true"])
+        .output();
+    match tried {
+        Ok(answer) if answer.status.success() => {
+            let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+            Ok(release.trim().to_owned())
+        }
+        Ok(answer) => Err(String::from_utf8_lossy(&answer.stderr).trim().to_owned()),
+        Err(error) => Err(format!("`unshare` doesn't start: {error}")),
+    }
+}

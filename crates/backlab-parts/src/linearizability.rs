@@ -1,0 +1,1 @@
+//! Is there an order that explains this history?

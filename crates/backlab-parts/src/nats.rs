@@ -1,0 +1,1 @@
+//! A private NATS server with JetStream.

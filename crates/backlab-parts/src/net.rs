@@ -1,0 +1,1 @@
+//! A simulated network with a virtual clock.

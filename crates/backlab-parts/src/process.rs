@@ -1,0 +1,391 @@
+//! Processes of a run: started with an owner, watched, stopped, and never left behind.
+//!
+//! Every child leads a process group of its own, gets a signal when Backlab dies for whatever reason
+//! (`PR_SET_PDEATHSIG`, prctl(2)), and carries the run's mark in its environment, so that [`reap_marked`] finds even
+//! what has daemonised itself.
+
+use crate::{Lab, Trace};
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, User};
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// Processes that one run may have at a time.
+pub const MOST_PROCESSES: usize = 64;
+/// Lines of output that are kept of each process, the newest.
+const KEPT_LINES: usize = 200;
+/// The environment variable that marks every process of a run.
+pub const MARK: &str = "BACKLAB_RUN";
+
+/// What to start, and how.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    program: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    dir: Option<PathBuf>,
+    user: Option<User>,
+    stop: Signal,
+    memory_mb: Option<u64>,
+}
+
+impl Spec {
+    pub fn new(program: impl AsRef<Path>) -> Self {
+        Self {
+            program: program.as_ref().to_owned(),
+            args: Vec::new(),
+            env: Vec::new(),
+            dir: None,
+            user: None,
+            stop: Signal::SIGKILL,
+            memory_mb: None,
+        }
+    }
+
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Where it runs; the run's own directory unless said otherwise.
+    pub fn dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// The user to become, for programs that refuse to run as root.
+    pub fn user(mut self, user: Option<User>) -> Self {
+        self.user = user;
+        self
+    }
+
+    /// The signal that ends it when its owner goes (`SIGKILL` unless said otherwise): one that makes it take its own
+    /// children along.
+    pub fn stop_signal(mut self, signal: Signal) -> Self {
+        self.stop = signal;
+        self
+    }
+
+    /// Address space that it may have, in MiB (`RLIMIT_AS`, getrlimit(2)). Not for programs that reserve widely, such
+    /// as Node.js.
+    pub fn memory_mb(mut self, limit: u64) -> Self {
+        self.memory_mb = Some(limit);
+        self
+    }
+
+    fn command(&self, lab: &Lab) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.args)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .env(MARK, lab.mark())
+            .current_dir(self.dir.as_deref().unwrap_or(lab.dir()))
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let (user, stop, memory_mb) = (self.user.clone(), self.stop, self.memory_mb);
+        // SAFETY: between fork and exec only async-signal-safe system calls are made: no allocation, no lock. The user
+        // was looked up before.
+        unsafe {
+            command.pre_exec(move || {
+                if let Some(limit) = memory_mb {
+                    use nix::sys::resource::{Resource, setrlimit};
+                    setrlimit(Resource::RLIMIT_AS, limit << 20, limit << 20)?;
+                }
+                if let Some(user) = &user {
+                    nix::unistd::setgroups(&[])?;
+                    nix::unistd::setgid(user.gid)?;
+                    nix::unistd::setuid(user.uid)?;
+                }
+                // After setuid, which clears it.
+                nix::sys::prctl::set_pdeathsig(stop)?;
+                Ok(())
+            });
+        }
+        command
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Code(i32),
+    /// The number of the signal that ended it.
+    Signal(i32),
+}
+
+impl From<ExitStatus> for Exit {
+    fn from(status: ExitStatus) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        status.signal().map_or_else(|| Self::Code(status.code().unwrap_or(-1)), Self::Signal)
+    }
+}
+
+impl Exit {
+    /// As a shell reports it: the code, or 128 + the signal's number.
+    pub fn shell_code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+/// A running child; killed with its whole group when dropped.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    pid: Pid,
+    stop: Signal,
+    trace: Trace,
+    stdin: Option<ChildStdin>,
+    exit: watch::Receiver<Option<Exit>>,
+    output: Arc<Output>,
+}
+
+#[derive(Debug)]
+struct Output {
+    lines: Mutex<VecDeque<String>>,
+    written: watch::Sender<u64>,
+}
+
+impl Lab {
+    /// Starts a process under a name that the trace shows.
+    ///
+    /// # Errors
+    /// The program can't be started, or the run has [`MOST_PROCESSES`] already.
+    pub async fn process(&self, name: &str, spec: Spec) -> Result<Process> {
+        ensure!(
+            self.processes().len() < MOST_PROCESSES,
+            "a run may have {MOST_PROCESSES} processes at a time; `{name}` would be one more"
+        );
+        let mut child = spawn(spec.command(self))
+            .await
+            .with_context(|| format!("start `{}` as {name}", spec.program.display()))?;
+        let pid = Pid::from_raw(child.id().context("it has just been started")?.cast_signed());
+        let (tell, exit) = watch::channel(None);
+        let (written, _) = watch::channel(0);
+        let output = Arc::new(Output { lines: Mutex::default(), written });
+        let pipes = [
+            child.stdout.take().map(|pipe| tokio::spawn(keep_lines(pipe, output.clone()))),
+            child.stderr.take().map(|pipe| tokio::spawn(keep_lines(pipe, output.clone()))),
+        ];
+        let stdin = child.stdin.take();
+        self.processes().insert(pid.as_raw(), spec.stop);
+        let lab = self.clone();
+        tokio::spawn(async move {
+            let exit = child.wait().await.map_or(Exit::Code(-1), Exit::from);
+            for pipe in pipes.into_iter().flatten() {
+                // A grandchild may hold the pipe open for ever; what the child itself said is there at once.
+                let _ = timeout(Duration::from_millis(200), pipe).await;
+            }
+            lab.processes().remove(&pid.as_raw());
+            tell.send_replace(Some(exit));
+        });
+        self.trace().note(name, format_args!("started, pid {pid}"));
+        Ok(Process {
+            name: name.into(),
+            pid,
+            stop: spec.stop,
+            trace: self.trace().clone(),
+            stdin,
+            exit,
+            output,
+        })
+    }
+}
+
+impl Process {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
+    /// Sends a signal to this process alone, and says so in the trace.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.trace.trouble(&self.name, signal);
+        nix::sys::signal::kill(self.pid, signal).with_context(|| format!("send {signal} to {}", self.name))
+    }
+
+    /// `SIGKILL` to the whole group; waits until the process is gone.
+    pub async fn kill(&self) -> Result<Exit> {
+        self.trace.trouble(&self.name, "SIGKILL");
+        let _ = killpg(self.pid, Signal::SIGKILL);
+        self.wait(Duration::from_secs(5)).await
+    }
+
+    /// Ends it with its own stop signal; waits until the process is gone.
+    pub async fn stop(&self) -> Result<Exit> {
+        let _ = nix::sys::signal::kill(self.pid, self.stop);
+        self.wait(Duration::from_secs(10)).await
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It still runs after `deadline`.
+    pub async fn wait(&self, deadline: Duration) -> Result<Exit> {
+        let mut exit = self.exit.clone();
+        let ended = timeout(deadline, exit.wait_for(Option::is_some)).await;
+        match ended {
+            Ok(Ok(exit)) => exit.context("an exit was just seen"),
+            Ok(Err(_)) => bail!("the watcher of {} is gone", self.name),
+            Err(_) => bail!("{} still runs {deadline:?} after it should have ended", self.name),
+        }
+    }
+
+    /// How it ended, or `None` while it runs.
+    pub fn exit(&self) -> Option<Exit> {
+        *self.exit.borrow()
+    }
+
+    /// Waits for the first line of output (either stream) of which `find` makes something.
+    ///
+    /// # Errors
+    /// The process ended or `deadline` passed without such a line; the error holds its last lines.
+    pub async fn line<T>(&self, deadline: Duration, find: impl Fn(&str) -> Option<T>) -> Result<T> {
+        let mut written = self.output.written.subscribe();
+        let mut exit = self.exit.clone();
+        let search = async {
+            loop {
+                written.mark_unchanged();
+                let ended = exit.borrow_and_update().is_some();
+                if let Some(found) = self.output.lines().iter().find_map(|line| find(line)) {
+                    return Some(found);
+                }
+                if ended {
+                    return None;
+                }
+                tokio::select! { _ = written.changed() => {}, _ = exit.changed() => {} }
+            }
+        };
+        match timeout(deadline, search).await {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => bail!("{} ended before it was ready; it said:\n{}", self.name, self.said()),
+            Err(_) => bail!("{} was not ready within {deadline:?}; it said:\n{}", self.name, self.said()),
+        }
+    }
+
+    /// Its newest lines of output, both streams together.
+    pub fn lines(&self) -> Vec<String> {
+        self.output.lines().iter().cloned().collect()
+    }
+
+    /// Writes one line to its standard input.
+    pub async fn say(&mut self, line: &str) -> Result<()> {
+        let stdin = self.stdin.as_mut().with_context(|| format!("{} has its input closed", self.name))?;
+        stdin.write_all(format!("{line}\n").as_bytes()).await?;
+        Ok(stdin.flush().await?)
+    }
+
+    /// Closes its standard input.
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// The most memory it has had resident so far, in KiB (`VmHWM`, proc(5)); `None` once it is gone.
+    pub fn peak_kib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().trim_end_matches(" kB").parse().ok()
+    }
+
+    fn said(&self) -> String {
+        let lines = self.output.lines();
+        lines.iter().rev().take(12).rev().cloned().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.exit().is_none() {
+            let _ = nix::sys::signal::kill(self.pid, self.stop);
+            if self.stop == Signal::SIGKILL {
+                let _ = killpg(self.pid, Signal::SIGKILL);
+            }
+        }
+    }
+}
+
+impl Output {
+    fn lines(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn keep_lines(pipe: impl AsyncRead + Unpin, output: Arc<Output>) {
+    let mut lines = BufReader::new(pipe).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        let mut kept = output.lines();
+        if kept.len() == KEPT_LINES {
+            kept.pop_front();
+        }
+        kept.push_back(String::from_utf8_lossy(&line).into_owned());
+        drop(kept);
+        output.written.send_modify(|count| *count += 1);
+    }
+}
+
+/// Forks on one thread that lives as long as Backlab: the death signal of prctl(2) comes when the *thread* that forked
+/// ends, and a runtime's threads come and go.
+async fn spawn(command: Command) -> Result<Child> {
+    type Order = (Command, tokio::runtime::Handle, tokio::sync::oneshot::Sender<std::io::Result<Child>>);
+    static FORKER: Mutex<Option<mpsc::Sender<Order>>> = Mutex::new(None);
+
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let order = (command, tokio::runtime::Handle::current(), tell);
+    {
+        let mut forker = FORKER.lock().unwrap_or_else(PoisonError::into_inner);
+        if forker.is_none() {
+            let (orders, inbox) = mpsc::channel::<Order>();
+            std::thread::Builder::new().name("forker".into()).spawn(move || {
+                for (mut command, runtime, tell) in inbox {
+                    let _runtime = runtime.enter();
+                    let _ = tell.send(command.spawn());
+                }
+            })?;
+            *forker = Some(orders);
+        }
+        if let Some(orders) = &*forker {
+            orders.send(order).ok().context("the thread that starts processes is gone")?;
+        }
+    }
+    Ok(told.await.context("the thread that starts processes is gone")??)
+}
+
+/// Kills every process that carries the mark, whoever its parent is by now. Returns how many those were.
+pub fn reap_marked(mark: &str) -> usize {
+    let wanted = format!("{MARK}={mark}");
+    let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
+    let pids = processes.flatten().filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes())
+            && nix::sys::signal::kill(Pid::from_raw(*pid), Signal::SIGKILL).is_ok()
+    })
+    .count()
+}

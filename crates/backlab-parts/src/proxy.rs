@@ -1,0 +1,1 @@
+//! A TCP proxy that does harm at a chosen moment.

@@ -1,0 +1,1 @@
+//! Seeded randomness: Zipf traces and fresh words.

@@ -1,0 +1,1 @@
+//! SQLite, in memory or in a file of the run.

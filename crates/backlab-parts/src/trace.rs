@@ -1,0 +1,232 @@
+//! The trace of a run: which part said what to which, in the order in which it happened.
+//!
+//! Parts write here, experiments only announce steps. A trace stays small however much is said: each step keeps its
+//! first messages as a sample, and every pair of parts keeps exact counts.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// Messages that a single step keeps; later ones are counted only.
+pub const KEPT_PER_STEP: usize = 48;
+/// Events that a whole trace keeps.
+pub const KEPT: usize = 480;
+/// Characters that the text of one event keeps.
+const TEXT: usize = 160;
+
+/// One thing that happened, as the page and the terminal show it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The experiment begins something new.
+    Step { what: String },
+    /// `from` said `what` to `to`; `at_us` is in microseconds since the run began (virtual ones in a simulation).
+    Message { from: String, to: String, what: String, fate: Fate, at_us: u64 },
+    /// A part did something on its own: a crash, a lock taken, a clock turned.
+    Note { at: String, what: String, fate: Fate, at_us: u64 },
+    /// How many messages of the step before were counted but not kept.
+    Gap { count: u64 },
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    Arrived,
+    /// It arrived, and it says that something went wrong.
+    Refused,
+    /// It never arrived.
+    Lost,
+}
+
+/// Exact counts of one direction between two parts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Count {
+    pub messages: u64,
+    pub lost: u64,
+}
+
+/// Shared by all parts of a run; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Trace(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    began: Instant,
+    kept: Mutex<Kept>,
+    length: watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    events: Vec<Event>,
+    counts: BTreeMap<(String, String), Count>,
+    in_step: usize,
+    skipped: u64,
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        let (length, _) = watch::channel(0);
+        Self(Arc::new(Shared { began: Instant::now(), kept: Mutex::default(), length }))
+    }
+}
+
+impl Trace {
+    /// The experiment begins something new.
+    pub fn step(&self, what: impl Display) {
+        self.push(|kept| {
+            kept.close_step();
+            kept.events.push(Event::Step { what: short(what) });
+        });
+    }
+
+    /// A message that arrived.
+    pub fn message(&self, from: &str, to: &str, what: impl Display) {
+        self.message_at(self.now_us(), from, to, what, Fate::Arrived);
+    }
+
+    /// A message that arrived and says that something went wrong.
+    pub fn refused(&self, from: &str, to: &str, what: impl Display) {
+        self.message_at(self.now_us(), from, to, what, Fate::Refused);
+    }
+
+    /// A message that was sent and never arrived.
+    pub fn lost(&self, from: &str, to: &str, what: impl Display) {
+        self.message_at(self.now_us(), from, to, what, Fate::Lost);
+    }
+
+    /// A message at a time of the caller's, in microseconds: for simulations with a clock of their own.
+    pub fn message_at(&self, at_us: u64, from: &str, to: &str, what: impl Display, fate: Fate) {
+        self.push(|kept| {
+            let count = kept.counts.entry((from.to_owned(), to.to_owned())).or_default();
+            count.messages += 1;
+            count.lost += u64::from(fate == Fate::Lost);
+            kept.sample(|| Event::Message {
+                from: from.into(),
+                to: to.into(),
+                what: short(what),
+                fate,
+                at_us,
+            });
+        });
+    }
+
+    /// Something that a part did on its own.
+    pub fn note(&self, at: &str, what: impl Display) {
+        self.note_at(self.now_us(), at, what, Fate::Arrived);
+    }
+
+    /// Something bad that happened to a part: a crash, a kill, a limit hit.
+    pub fn trouble(&self, at: &str, what: impl Display) {
+        self.note_at(self.now_us(), at, what, Fate::Refused);
+    }
+
+    /// A note at a time of the caller's, in microseconds.
+    pub fn note_at(&self, at_us: u64, at: &str, what: impl Display, fate: Fate) {
+        self.push(|kept| kept.sample(|| Event::Note { at: at.into(), what: short(what), fate, at_us }));
+    }
+
+    /// The kept events from the `from`th on, for a reader who has seen those before.
+    pub fn events(&self, from: usize) -> Vec<Event> {
+        let kept = self.kept();
+        let mut events = kept.events.get(from..).unwrap_or_default().to_vec();
+        if kept.skipped > 0 {
+            events.push(Event::Gap { count: kept.skipped });
+        }
+        events
+    }
+
+    /// The exact counts by direction.
+    pub fn counts(&self) -> BTreeMap<(String, String), Count> {
+        self.kept().counts.clone()
+    }
+
+    /// All messages, kept or not.
+    pub fn total(&self) -> u64 {
+        self.kept().counts.values().map(|count| count.messages).sum()
+    }
+
+    /// Tells of each change of the number of kept events.
+    pub fn changes(&self) -> watch::Receiver<usize> {
+        self.0.length.subscribe()
+    }
+
+    /// Microseconds since the run began.
+    pub fn now_us(&self) -> u64 {
+        u64::try_from(self.0.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn push(&self, change: impl FnOnce(&mut Kept)) {
+        let length = {
+            let mut kept = self.kept();
+            change(&mut kept);
+            kept.events.len()
+        };
+        self.0.length.send_if_modified(|seen| std::mem::replace(seen, length) != length);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn sample(&mut self, event: impl FnOnce() -> Event) {
+        if self.in_step < KEPT_PER_STEP && self.events.len() < KEPT {
+            self.in_step += 1;
+            self.events.push(event());
+        } else {
+            self.skipped += 1;
+        }
+    }
+
+    fn close_step(&mut self) {
+        self.in_step = 0;
+        if self.skipped > 0 {
+            self.events.push(Event::Gap { count: std::mem::take(&mut self.skipped) });
+        }
+    }
+}
+
+fn short(what: impl Display) -> String {
+    let mut text = what.to_string();
+    if let Some((cut, _)) = text.char_indices().nth(TEXT) {
+        text.truncate(cut);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_stay_exact_when_the_sample_is_full() {
+        let trace = Trace::default();
+        trace.step("flood");
+        for i in 0..1000 {
+            trace.message("a", "b", i);
+        }
+        trace.lost("a", "b", "gone");
+        trace.step("calm");
+        trace.message("b", "a", "hello");
+
+        let count = trace.counts()[&("a".to_owned(), "b".to_owned())];
+        assert_eq!(count, Count { messages: 1001, lost: 1 });
+        assert_eq!(trace.total(), 1002);
+        let events = trace.events(0);
+        assert_eq!(events.len(), 1 + KEPT_PER_STEP + 1 + 2, "step, sample, gap, step, message");
+        assert_eq!(events[1 + KEPT_PER_STEP], Event::Gap { count: 1001 - KEPT_PER_STEP as u64 });
+        assert_eq!(trace.events(events.len() - 1).len(), 1);
+    }
+
+    #[test]
+    fn long_texts_are_cut_at_a_character() {
+        assert_eq!(short("é".repeat(500)).chars().count(), TEXT + 1);
+    }
+}

@@ -1,0 +1,20 @@
+//! What experiments share, so that each starts with its own subject.
+
+pub use anyhow::{Context, anyhow, bail, ensure};
+pub use axum::extract::{Path, Query, State};
+pub use axum::http::{HeaderMap, StatusCode};
+pub use axum::response::{IntoResponse, Response};
+pub use axum::routing::{any, delete, get, patch, post, put};
+pub use axum::{Json, Router};
+pub use backlab_engine::{Choice, Claim, Experiment, Fault, Prediction, Result, choices, claim, params};
+pub use backlab_figures::{
+    Arc as RingArc, Axis, Bar, BarRow, Bars, Bucket, Cell, Drawing, Figure, HeatMap, Histogram, Lane, Lines,
+    Mark, Matrix, Moment, Ring, Sequence, SequenceRow, Series, Span, Table, Timeline, Tone,
+};
+pub use backlab_parts::{Lab, Part, inventory};
+pub use futures::future::{join_all, try_join_all};
+pub use serde::{Deserialize, Serialize};
+pub use serde_json::{Value, json};
+pub use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+pub use std::sync::{Arc, Mutex};
+pub use std::time::Duration;
