@@ -3,7 +3,7 @@
 use crate::{Ask, Asked, Claim, ParamSpec, Params, Prediction, Values};
 use anyhow::Result;
 use backlab_figures::Figure;
-use backlab_parts::{Lab, Part};
+use backlab_parts::{Lab, Part, Role};
 use futures::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
@@ -19,6 +19,8 @@ pub trait Experiment: 'static {
 
     /// The parts without which nothing can be run.
     const NEEDS: &'static [&'static Part] = &[];
+    /// What it starts with [`Lab::role`](backlab_parts::Lab::role): its own processes, all of them.
+    const ROLES: &'static [Role] = &[];
     /// How long a run may take at the most.
     const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -59,6 +61,7 @@ pub struct Fault {
 #[derive(Debug)]
 pub struct Erased {
     pub needs: &'static [&'static Part],
+    pub roles: &'static [Role],
     pub deadline: Duration,
     pub specs: fn() -> Vec<ParamSpec>,
     pub faults: fn() -> Vec<Fault>,
@@ -83,6 +86,7 @@ pub struct Seen {
 pub const fn erase<E: Experiment>() -> Erased {
     Erased {
         needs: E::NEEDS,
+        roles: E::ROLES,
         deadline: E::DEADLINE,
         specs: E::Params::specs,
         faults: E::faults,

@@ -27,12 +27,14 @@ pub mod process;
 pub mod proxy;
 pub mod random;
 pub mod redis;
+pub mod role;
 pub mod room;
 pub mod sqlite;
 pub mod trace;
 
 pub use inventory::{Missing, Part};
 pub use process::{Exit, Process, Spec};
+pub use role::Role;
 pub use trace::{Event, Fate, Trace};
 
 /// What one run has: a trace, a seed, a private directory, and the parts it was lent. Cheap to clone.

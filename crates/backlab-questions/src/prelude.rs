@@ -11,7 +11,7 @@ pub use backlab_figures::{
     Arc as RingArc, Axis, Bar, BarRow, Bars, Bucket, Cell, Drawing, Figure, HeatMap, Histogram, Lane, Lines,
     Mark, Matrix, Moment, Ring, Sequence, SequenceRow, Series, Span, Table, Timeline, Tone,
 };
-pub use backlab_parts::{Lab, Part, inventory};
+pub use backlab_parts::{Lab, Part, Role, inventory, role};
 pub use futures::future::{join_all, try_join_all};
 pub use serde::{Deserialize, Serialize};
 pub use serde_json::{Value, json};
