@@ -107,7 +107,7 @@ impl Report {
 
 /// The trace as a figure; none where nobody said anything.
 pub fn sequence(trace: &Trace) -> Option<Figure> {
-    let events = trace.events(0);
+    let events = trace.whole();
     let mut drawn = Sequence::default();
     for event in &events {
         let row = match event {

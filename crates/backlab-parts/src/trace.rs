@@ -132,12 +132,14 @@ impl Trace {
 
     /// The kept events from the `from`th on, for a reader who has seen those before.
     pub fn events(&self, from: usize) -> Vec<Event> {
+        self.kept().events.get(from..).unwrap_or_default().to_vec()
+    }
+
+    /// All kept events; the messages that the last step counted without keeping stand at the end as a gap.
+    pub fn whole(&self) -> Vec<Event> {
         let kept = self.kept();
-        let mut events = kept.events.get(from..).unwrap_or_default().to_vec();
-        if kept.skipped > 0 {
-            events.push(Event::Gap { count: kept.skipped });
-        }
-        events
+        let gap = (kept.skipped > 0).then_some(Event::Gap { count: kept.skipped });
+        kept.events.iter().cloned().chain(gap).collect()
     }
 
     /// The exact counts by direction.
@@ -223,6 +225,7 @@ mod tests {
         assert_eq!(events.len(), 1 + KEPT_PER_STEP + 1 + 2, "step, sample, gap, step, message");
         assert_eq!(events[1 + KEPT_PER_STEP], Event::Gap { count: 1001 - KEPT_PER_STEP as u64 });
         assert_eq!(trace.events(events.len() - 1).len(), 1);
+        assert_eq!(trace.whole(), events, "the last step has no gap");
     }
 
     #[test]
