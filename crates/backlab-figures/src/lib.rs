@@ -12,6 +12,10 @@ mod terminal;
 
 pub use terminal::Look;
 
+/// The rules that a page's style sheet needs for inline figures. They take their colours and fonts from the
+/// page's variables `--ink --soft --line --accent --refuted --paper --sans --mono`.
+pub const CSS: &str = include_str!("figures.css");
+
 /// A drawing with the sentence that says what to see in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
