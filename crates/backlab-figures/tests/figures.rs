@@ -1,5 +1,7 @@
 //! What holds for every figure: well-formed, within its width, escaped, and with all of its content as a table.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod samples;
 
 use backlab_figures::*;
@@ -75,7 +77,7 @@ fn text_boxes(svg: &str) -> Vec<TextBox> {
     let boxed = |node: roxmltree::Node| {
         let number = |name| node.attribute(name).unwrap().parse::<f64>().unwrap();
         let text: String =
-            node.children().filter(|child| child.is_text()).filter_map(|child| child.text()).collect();
+            node.children().filter(roxmltree::Node::is_text).filter_map(|child| child.text()).collect();
         let wide = text.width() as f64 * 5.4;
         let left = match node.attribute("text-anchor") {
             None => number("x"),
@@ -137,7 +139,7 @@ fn colours_are_used_only_where_they_are_wanted() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 160, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_description_is_drawn(figure in figure(), width in 320u32..=1200, columns in 0usize..200, colour: bool) {
@@ -158,7 +160,7 @@ proptest! {
 fn check_svg(svg: &str, width: u32) -> Result<(), TestCaseError> {
     let document = roxmltree::Document::parse(svg).map_err(|e| TestCaseError::fail(format!("{e}: {svg}")))?;
     prop_assert_eq!(document.root_element().attribute("role"), Some("img"));
-    for node in document.descendants().filter(|node| node.is_element()) {
+    for node in document.descendants().filter(roxmltree::Node::is_element) {
         for attribute in node.attributes().filter(|a| !["class", "role", "text-anchor"].contains(&a.name())) {
             let (name, value) = (attribute.name(), attribute.value());
             prop_assert!(!value.contains("NaN") && !value.contains("inf"), "{name}={value:?} at {width}");

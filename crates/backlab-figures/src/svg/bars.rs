@@ -40,7 +40,7 @@ pub fn draw(canvas: &mut Canvas, it: &Bars) {
         let line = areas.iter().fold(Path::default(), line);
         canvas.path("ink", Tone::Soft, &line, " stroke-dasharray=\"3 3\"");
     }
-    canvas.append(rows);
+    canvas.append(&rows);
 }
 
 /// Each bar of a row in the column of its series; returns where the next row begins.

@@ -88,7 +88,7 @@ impl Canvas {
     }
 
     /// Puts what another canvas holds on top of this one.
-    pub fn append(&mut self, other: Canvas) {
+    pub fn append(&mut self, other: &Canvas) {
         self.reach(other.height);
         self.body.push_str(&other.body);
     }

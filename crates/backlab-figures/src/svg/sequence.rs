@@ -47,7 +47,7 @@ pub fn draw(canvas: &mut Canvas, it: &Sequence) {
         }
     }
     lifelines(canvas, &lanes, (top, y + 8.0), &gaps);
-    canvas.append(rows);
+    canvas.append(&rows);
 }
 
 impl Lanes {

@@ -43,7 +43,7 @@ pub fn draw(canvas: &mut Canvas, it: &Timeline) {
     }
     let area = Area { left: indent, right: canvas.width - 8.0, top, bottom: y + 4.0 };
     plot::marks(canvas, &it.marks, |v| x.at(v), area.top - 2.0, area.bottom);
-    canvas.append(lanes);
+    canvas.append(&lanes);
     plot::x_axis(canvas, area, &x, &it.unit);
 }
 

@@ -19,7 +19,7 @@ pub fn draw(mut screen: Screen, it: &Sequence) -> Screen {
             SequenceRow::Message { from, to, label, lost, tone } => {
                 match (lanes.get(*from), lanes.get(*to)) {
                     (Some(&at), Some(_)) if from == to => {
-                        turn(&mut screen, &lanes, at, &with_sign(label, *tone), *tone)
+                        turn(&mut screen, &lanes, at, &with_sign(label, *tone), *tone);
                     }
                     (Some(&a), Some(&b)) => message(&mut screen, &lanes, (a, b), label, (*lost, *tone)),
                     _ => note(&mut screen, &lanes, 0, label, *tone),
