@@ -68,7 +68,7 @@ pub static NODE: Part = Part::new(
     "node",
     "programs on Node.js 20",
     "sudo apt-get install -y npm && sudo npm install --global node@20",
-    || version_of(on_path("node")?, &["--version"]),
+    || not_older_than(20, version_of(on_path("node")?, &["--version"])?),
 );
 pub static NAMESPACES: Part = Part::new(
     "namespaces",
@@ -125,6 +125,16 @@ fn version_of(program: PathBuf, args: &[&str]) -> Result<String, String> {
         .ok_or_else(|| format!("`{}` doesn't tell its version", program.display()))
 }
 
+/// A version whose first number is at least this one.
+fn not_older_than(major: u32, version: String) -> Result<String, String> {
+    let found = version.split('.').next().and_then(|it| it.parse::<u32>().ok());
+    match found {
+        Some(found) if found >= major => Ok(version),
+        Some(_) => Err(format!("{version} is older than {major}")),
+        None => Err(format!("`{version}` isn't a version")),
+    }
+}
+
 fn sqlite() -> String {
     // SAFETY: sqlite3_libversion returns a pointer to a constant, NUL-terminated string (sqlite.org/c3ref/libversion).
     let version = unsafe { std::ffi::CStr::from_ptr(libsqlite3_sys::sqlite3_libversion()) };
@@ -142,5 +152,18 @@ fn namespaces() -> Result<String, String> {
         }
         Ok(answer) => Err(String::from_utf8_lossy(&answer.stderr).trim().to_owned()),
         Err(error) => Err(format!("`unshare` doesn't start: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_that_is_too_old_counts_as_missing() {
+        let judge = |version: &str| not_older_than(20, version.to_owned());
+        assert_eq!(judge("20.20.2"), Ok("20.20.2".to_owned()));
+        assert_eq!(judge("100.0.0"), Ok("100.0.0".to_owned()));
+        assert_eq!(judge("18.20.4"), Err("18.20.4 is older than 20".to_owned()));
     }
 }
