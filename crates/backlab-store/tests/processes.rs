@@ -1,4 +1,5 @@
 //! Several processes on one file, and a process that is killed while it writes.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use backlab_store::{Store, Values};
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,5 @@
 //! What is kept stays kept, and what can't be kept says why.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use backlab_store::{KEPT_PER_QUESTION, Store, Values};
 use backlab_study::Status;
