@@ -3,8 +3,8 @@
 use backlab_parts::{Event, Exit, Fate, Lab, Trace};
 use redis::AsyncCommands;
 
-fn lab() -> Lab {
-    Lab::open(1, Trace::default()).unwrap()
+fn lab() -> anyhow::Result<Lab> {
+    Lab::open(1, Trace::default())
 }
 
 /// Messages of the trace as `from > to: what`, with a mark for those that say that something went wrong.
@@ -21,7 +21,7 @@ fn messages(lab: &Lab) -> Vec<String> {
 
 #[tokio::test]
 async fn commands_and_replies_are_in_the_trace() {
-    let lab = lab();
+    let lab = lab().unwrap();
     let redis = lab.redis("redis").await.unwrap();
     let mut a = redis.client("A").await.unwrap();
     assert_eq!(a.run::<u64>("INCR n").await.unwrap(), 1);
@@ -55,7 +55,7 @@ async fn commands_and_replies_are_in_the_trace() {
 
 #[tokio::test]
 async fn settings_hold_and_refusals_have_their_code() {
-    let lab = lab();
+    let lab = lab().unwrap();
     let redis = lab.redis_with("redis", &[("maxmemory", "100kb")]).await.unwrap();
     let a = redis.client("A").await.unwrap();
     assert_eq!(a.run::<()>("SET k v").await.unwrap_err().code(), Some("OOM"));
@@ -65,7 +65,7 @@ async fn settings_hold_and_refusals_have_their_code() {
 
 #[tokio::test]
 async fn a_kill_loses_what_is_only_in_memory_and_keeps_what_is_in_the_log() {
-    let lab = lab();
+    let lab = lab().unwrap();
     let memory = lab.redis("memory").await.unwrap();
     let log = lab.redis_with("log", &[("appendonly", "yes"), ("appendfsync", "always")]).await.unwrap();
     for (mut redis, left) in [(memory, 0), (log, 1)] {
@@ -89,7 +89,7 @@ async fn a_kill_loses_what_is_only_in_memory_and_keeps_what_is_in_the_log() {
 
 #[tokio::test]
 async fn nothing_is_left_of_it() {
-    let lab = lab();
+    let lab = lab().unwrap();
     let redis = lab.redis("redis").await.unwrap();
     let (pid, dir) = (redis.process().pid(), lab.dir().to_owned());
     let alive = || std::path::Path::new(&format!("/proc/{pid}")).exists();

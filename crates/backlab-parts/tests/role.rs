@@ -21,14 +21,14 @@ async fn echo(args: Vec<String>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn lab() -> Lab {
+fn lab() -> anyhow::Result<Lab> {
     role::play_if_asked([ECHO, BROKEN, PANICKY]);
-    Lab::open(1, Trace::default()).unwrap()
+    Lab::open(1, Trace::default())
 }
 
 #[tokio::test]
 async fn a_role_is_a_process_that_hears_and_answers_and_ends_with_its_function() {
-    let lab = lab();
+    let lab = lab().unwrap();
     let mut echo = lab.role("echo", &ECHO, ["a b", "\"c\"\n"]).await.unwrap();
     let ready = format!("ready with [\"a b\", \"\\\"c\\\"\\n\"], pid {}", echo.pid());
     echo.line(SOON, |line| (line == ready).then_some(())).await.unwrap();
@@ -42,7 +42,7 @@ async fn a_role_is_a_process_that_hears_and_answers_and_ends_with_its_function()
 
 #[tokio::test]
 async fn a_role_can_be_killed_and_ends_with_its_run() {
-    let lab = lab();
+    let lab = lab().unwrap();
     let killed = lab.role("killed", &ECHO, ["1"]).await.unwrap();
     killed.line(SOON, |line| line.strip_prefix("ready").map(drop)).await.unwrap();
     assert_eq!(killed.kill().await.unwrap(), Exit::Signal(9));
@@ -55,7 +55,7 @@ async fn a_role_can_be_killed_and_ends_with_its_run() {
 
 #[tokio::test]
 async fn a_role_that_fails_says_why() {
-    let lab = lab();
+    let lab = lab().unwrap();
     let none: [&str; 0] = [];
     for (role, code, why) in [
         (&BROKEN, 1, "test/broken: the disk is on fire"),
