@@ -1,2 +1,26 @@
 //! The questions, one folder each under `questions/<track>/<slug>/`; the folder is the registration.
+
+use backlab_catalogue::Page;
+use backlab_engine::Erased;
+
 pub mod prelude;
+
+/// A question with all that the binary carries of it.
+#[derive(Debug)]
+pub struct Question {
+    pub page: Page,
+    /// `None` where it isn't written.
+    pub experiment: Option<&'static Erased>,
+    /// The experiment's own source as highlighted HTML, for the inside of a `<code>`; empty where there is none.
+    pub experiment_source: &'static str,
+    /// Whether there is something to build.
+    pub challenge: bool,
+}
+
+/// The question with this number or slug, as a reader names it.
+pub fn find(name: &str) -> Option<&'static Question> {
+    let number = name.parse::<u16>().ok();
+    ALL.iter().find(|it| it.page.slug == name || number == Some(it.page.number))
+}
+
+include!(concat!(env!("OUT_DIR"), "/all.rs"));

@@ -1,0 +1,120 @@
+//! Turns the folders of `questions/` into `ALL`: a question is registered by being there.
+//!
+//! Pages are rendered and experiments' sources are highlighted here, once; the binary carries the results as
+//! constants. All that is wrong with any page is told at once, a line each.
+
+use std::{
+    env,
+    fmt::Write,
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use backlab_catalogue::render::{Fault, OwnedPage, faults_between, highlight_rust, page, rust_literal};
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../questions");
+    // Cargo watches a directory with all that is in it.
+    println!("cargo::rerun-if-changed={}", root.display());
+    match write(&root) {
+        Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
+        Ok(faults) => {
+            for fault in faults {
+                println!("cargo::error={fault}");
+            }
+            ExitCode::SUCCESS // Cargo fails the build for the errors above.
+        }
+        Err(error) => {
+            println!("cargo::error=can't turn {} into Rust: {error}", root.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reads all questions and writes `all.rs`, or gives what is wrong with them.
+fn write(root: &Path) -> io::Result<Vec<Fault>> {
+    let root = root.canonicalize()?;
+    let (mut pages, mut faults) = (Vec::new(), Vec::new());
+    for track in folders(&root)? {
+        for folder in folders(&track)? {
+            let file = folder.join("answer.md");
+            let text = fs::read_to_string(&file)
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))?;
+            // Shown as it is seen from the repository's root.
+            let shown = Path::new("questions").join(file.strip_prefix(&root).unwrap_or(&file));
+            match page(&shown, &text) {
+                Ok(page) => pages.push((folder, page)),
+                Err(found) => faults.extend(found),
+            }
+        }
+    }
+    pages.sort_by_key(|(_, page)| page.number);
+    if faults.is_empty() {
+        faults = faults_between(&pages.iter().map(|(_, page)| page.clone()).collect::<Vec<_>>());
+    }
+    if faults.is_empty() {
+        let out = env::var_os("OUT_DIR")
+            .ok_or_else(|| io::Error::other("OUT_DIR isn't set: run it through cargo"))?;
+        fs::write(Path::new(&out).join("all.rs"), all(&pages)?)?;
+    }
+    Ok(faults)
+}
+
+/// Folders in `dir`, by name.
+fn folders(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A module for each experiment and challenge, and the list of all questions.
+fn all(pages: &[(PathBuf, OwnedPage)]) -> io::Result<String> {
+    let (mut modules, mut rows) = (String::new(), String::new());
+    for (folder, page) in pages {
+        let module = page.slug.replace('-', "_");
+        let mut part = |name: &str| -> io::Result<Option<String>> {
+            let path = folder.join(name).with_extension("rs");
+            if !path.exists() {
+                return Ok(None);
+            }
+            push(&mut modules, format_args!("#[path = {path:?}]\npub mod {module}_{name};\n"));
+            fs::read_to_string(&path).map(Some)
+        };
+        let (experiment, challenge) = (part("experiment")?, part("challenge")?);
+        let erased = match experiment {
+            Some(_) => {
+                let type_name = pascal(&page.slug);
+                format!("Some(&const {{ backlab_engine::erase::<{module}_experiment::{type_name}>() }})")
+            }
+            None => "None".to_owned(),
+        };
+        let source = highlight_rust(&experiment.unwrap_or_default());
+        let (page, challenge) = (rust_literal(page), challenge.is_some());
+        push(
+            &mut rows,
+            format_args!(
+                "Question {{ page: {page}, experiment: {erased}, experiment_source: {source:?}, challenge: {challenge} }},\n"
+            ),
+        );
+    }
+    Ok(format!("{modules}\n/// All questions, by number.\npub static ALL: &[Question] = &[\n{rows}];\n"))
+}
+
+fn push(to: &mut String, text: std::fmt::Arguments) {
+    to.write_fmt(text).expect("writing to a String never fails");
+}
+
+/// `cap-theorem` as `CapTheorem`: the name of the type that implements `Experiment`.
+fn pascal(slug: &str) -> String {
+    let word = |word: &str| {
+        word.chars().take(1).map(|c| c.to_ascii_uppercase()).chain(word.chars().skip(1)).collect()
+    };
+    slug.split('-').map(word).collect::<Vec<String>>().concat()
+}
