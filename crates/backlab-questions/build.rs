@@ -4,9 +4,7 @@
 //! constants. All that is wrong with any page is told at once, a line each.
 
 use std::{
-    env,
-    fmt::Write,
-    fs, io,
+    env, fs, io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -84,7 +82,7 @@ fn all(pages: &[(PathBuf, OwnedPage)]) -> io::Result<String> {
             if !path.exists() {
                 return Ok(None);
             }
-            push(&mut modules, format_args!("#[path = {path:?}]\npub mod {module}_{name};\n"));
+            modules.push_str(&format!("#[path = {path:?}]\npub mod {module}_{name};\n"));
             fs::read_to_string(&path).map(Some)
         };
         let (experiment, challenge) = (part("experiment")?, part("challenge")?);
@@ -97,18 +95,9 @@ fn all(pages: &[(PathBuf, OwnedPage)]) -> io::Result<String> {
         };
         let source = highlight_rust(&experiment.unwrap_or_default());
         let (page, challenge) = (rust_literal(page), challenge.is_some());
-        push(
-            &mut rows,
-            format_args!(
-                "Question {{ page: {page}, experiment: {erased}, experiment_source: {source:?}, challenge: {challenge} }},\n"
-            ),
-        );
+        rows.push_str(&format!("Question {{ page: {page}, experiment: {erased}, experiment_source: {source:?}, challenge: {challenge} }},\n"));
     }
     Ok(format!("{modules}\n/// All questions, by number.\npub static ALL: &[Question] = &[\n{rows}];\n"))
-}
-
-fn push(to: &mut String, text: std::fmt::Arguments) {
-    to.write_fmt(text).expect("writing to a String never fails");
 }
 
 /// `cap-theorem` as `CapTheorem`: the name of the type that implements `Experiment`.

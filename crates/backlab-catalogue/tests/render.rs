@@ -1,4 +1,5 @@
 //! What an `answer.md` becomes, and how each way to get it wrong is told.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 use std::path::Path;
 
@@ -256,7 +257,7 @@ proptest! {
         for stretch in html.split('<') {
             text.push_str(if text.is_empty() && !html.starts_with('<') { stretch } else { stretch.split_once('>').map_or(stretch, |it| it.1) });
         }
-        let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#39;", "'").replace("&amp;", "&");
+        let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&");
         prop_assert_eq!(text, source);
     }
 }

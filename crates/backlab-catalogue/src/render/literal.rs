@@ -1,47 +1,34 @@
 //! A page as Rust source, so that the compiler checks it and the binary carries it ready-made.
 
-use std::fmt::Write;
-
 use super::{OwnedPage, OwnedPiece};
 
 /// A `backlab_catalogue::Page { … }` expression that can stand in a `static`.
 pub fn rust_literal(page: &OwnedPage) -> String {
-    let mut out = String::from("::backlab_catalogue::Page { ");
-    let mut field = |name: &str, value: String| {
-        out.push_str(name);
-        out.push_str(": ");
-        out.push_str(&value);
-        out.push_str(", ");
-    };
-    field("number", page.number.to_string());
-    field("slug", quoted(&page.slug));
-    field("title", quoted(&page.title));
-    field("track", format!("::backlab_catalogue::Track::{:?}", page.track));
-    field("level", format!("::backlab_catalogue::Level::{:?}", page.level));
-    field("asked", quoted(&page.asked));
-    field("experiment", quoted(&page.experiment));
-    field("must_say", list(&page.must_say, |it| quoted(it)));
-    field(
-        "cards",
-        list(&page.cards, |it| structure("Card", &[("ask", quoted(&it.ask)), ("say", quoted(&it.say))])),
-    );
-    field(
-        "follow_ups",
-        list(&page.follow_ups, |it| {
-            structure("FollowUp", &[("ask", quoted(&it.ask)), ("say", optional(it.say.as_deref()))])
-        }),
-    );
-    field(
-        "sources",
-        list(&page.sources, |it| {
-            structure("Source", &[("name", quoted(&it.name)), ("url", optional(it.url.as_deref()))])
-        }),
-    );
-    field("related", list(&page.related, |it| quoted(it)));
-    field("body", quoted(&page.body));
-    field("answer", answer(page));
-    out.push('}');
-    out
+    let cards =
+        list(&page.cards, |it| structure("Card", &[("ask", quoted(&it.ask)), ("say", quoted(&it.say))]));
+    let follow_ups = list(&page.follow_ups, |it| {
+        structure("FollowUp", &[("ask", quoted(&it.ask)), ("say", optional(it.say.as_deref()))])
+    });
+    let sources = list(&page.sources, |it| {
+        structure("Source", &[("name", quoted(&it.name)), ("url", optional(it.url.as_deref()))])
+    });
+    let fields = [
+        ("number", page.number.to_string()),
+        ("slug", quoted(&page.slug)),
+        ("title", quoted(&page.title)),
+        ("track", format!("::backlab_catalogue::Track::{:?}", page.track)),
+        ("level", format!("::backlab_catalogue::Level::{:?}", page.level)),
+        ("asked", quoted(&page.asked)),
+        ("experiment", quoted(&page.experiment)),
+        ("must_say", list(&page.must_say, |it| quoted(it))),
+        ("cards", cards),
+        ("follow_ups", follow_ups),
+        ("sources", sources),
+        ("related", list(&page.related, |it| quoted(it))),
+        ("body", quoted(&page.body)),
+        ("answer", answer(page)),
+    ];
+    structure("Page", &fields)
 }
 
 fn answer(page: &OwnedPage) -> String {
@@ -59,11 +46,8 @@ fn answer(page: &OwnedPage) -> String {
 }
 
 fn structure(name: &str, fields: &[(&str, String)]) -> String {
-    let mut out = format!("::backlab_catalogue::{name} {{ ");
-    for (field, value) in fields {
-        write!(out, "{field}: {value}, ").expect("writing to a String never fails");
-    }
-    out + "}"
+    let fields: String = fields.iter().map(|(field, value)| format!("{field}: {value}, ")).collect();
+    format!("::backlab_catalogue::{name} {{ {fields}}}")
 }
 
 fn list<T>(items: &[T], each: impl Fn(&T) -> String) -> String {
