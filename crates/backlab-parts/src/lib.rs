@@ -18,6 +18,7 @@ pub mod gate;
 pub mod http;
 pub mod inventory;
 pub mod linearizability;
+mod listen;
 pub mod load;
 pub mod nats;
 pub mod net;
@@ -49,6 +50,7 @@ struct Inner {
     mark: String,
     processes: Mutex<BTreeMap<i32, Signal>>,
     used: Mutex<BTreeSet<(&'static str, String)>>,
+    names: Arc<http::Names>,
 }
 
 impl Lab {
@@ -63,6 +65,7 @@ impl Lab {
             mark,
             processes: Mutex::default(),
             used: Mutex::default(),
+            names: Arc::default(),
         })))
     }
 
@@ -124,6 +127,10 @@ impl Lab {
             }
         };
         tokio::time::timeout(deadline, gone).await.is_ok()
+    }
+
+    fn names(&self) -> &Arc<http::Names> {
+        &self.0.names
     }
 
     fn mark(&self) -> &str {

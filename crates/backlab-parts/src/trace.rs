@@ -99,6 +99,11 @@ impl Trace {
         self.message_at(self.now_us(), from, to, what, Fate::Lost);
     }
 
+    /// A message of which the caller says what became of it.
+    pub fn say(&self, from: &str, to: &str, what: impl Display, fate: Fate) {
+        self.message_at(self.now_us(), from, to, what, fate);
+    }
+
     /// A message at a time of the caller's, in microseconds: for simulations with a clock of their own.
     pub fn message_at(&self, at_us: u64, from: &str, to: &str, what: impl Display, fate: Fate) {
         self.push(|kept| {
