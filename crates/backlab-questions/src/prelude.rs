@@ -2,7 +2,7 @@
 
 pub use anyhow::{Context, anyhow, bail, ensure};
 pub use axum::extract::{Path, Query, State};
-pub use axum::http::{HeaderMap, StatusCode};
+pub use axum::http::{HeaderMap, Method, StatusCode};
 pub use axum::response::{IntoResponse, Response};
 pub use axum::routing::{any, delete, get, patch, post, put};
 pub use axum::{Json, Router};
@@ -11,6 +11,11 @@ pub use backlab_figures::{
     Arc as RingArc, Axis, Bar, BarRow, Bars, Bucket, Cell, Drawing, Figure, HeatMap, Histogram, Lane, Lines,
     Mark, Matrix, Moment, Ring, Sequence, SequenceRow, Series, Span, Table, Timeline, Tone,
 };
+pub use backlab_parts::clock::Clock;
+pub use backlab_parts::gate::{Barrier, Gate};
+pub use backlab_parts::http::{Client, NoAnswer, Reply, Server, Why};
+pub use backlab_parts::proxy::{self, Proxy, Way};
+pub use backlab_parts::sqlite::Sqlite;
 pub use backlab_parts::{Lab, Part, Role, inventory, role};
 pub use futures::future::{join_all, try_join_all};
 pub use serde::{Deserialize, Serialize};
