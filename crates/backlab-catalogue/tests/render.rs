@@ -70,6 +70,15 @@ fn an_unwritten_page_needs_neither_cards_nor_answers() {
 }
 
 #[test]
+fn the_front_matter_in_the_writers_guide_is_one() {
+    let guide = include_str!("../../../docs/WRITING.md");
+    let (_, after) = guide.split_once("```yaml\n").unwrap();
+    let (front, _) = after.split_once("```").unwrap();
+    let page = read(&format!("---\n{front}---\n")).unwrap();
+    assert_eq!(page.number, 11);
+}
+
+#[test]
 fn faults_of_the_front_matter_name_key_value_and_cure() {
     let faults = [
         fault("---\nnumber", "number"),

@@ -308,7 +308,7 @@ impl Part<'_> {
             Event::Start(Tag::Table(_)) => self.in_table = true,
             Event::End(TagEnd::Table) => self.in_table = false,
             Event::Text(text) | Event::Code(text) if self.block.is_none() && !self.in_table => {
-                self.prose.push_str(text)
+                self.prose.push_str(text);
             }
             Event::SoftBreak
             | Event::HardBreak

@@ -98,9 +98,14 @@ fn rewritten(tag: &str, is_root: bool) -> Result<String, Wrong> {
 }
 
 fn push_attribute(out: &mut String, name: &str, value: &str) -> Result<(), Wrong> {
+    let thinner;
     let value = match value {
-        // The size for which pikchr fits boxes to their texts, whatever the page's own is.
-        "initial" if name == "font-size" => "16",
+        // Pikchr fits its boxes to texts of 16 pixels: a little smaller leaves some air, whatever size the page has.
+        "initial" if name == "font-size" => "14",
+        width if name == "stroke-width" => {
+            thinner = format!("{:.2}", width.parse::<f64>().unwrap_or(2.0) * 0.6);
+            &thinner
+        }
         colour if colour.starts_with("rgb(") => {
             let known = COLOURS.iter().find(|(_, drawn, _)| *drawn == colour);
             known.map(|(_, _, shown)| *shown).ok_or_else(|| {
