@@ -160,7 +160,7 @@ impl Client {
         };
         match &stored {
             Ok(ack) if ack.duplicate => {
-                self.gets(format_args!("already stored, #{} of {}", ack.sequence, ack.stream))
+                self.gets(format_args!("already stored, #{} of {}", ack.sequence, ack.stream));
             }
             Ok(ack) => self.gets(format_args!("stored, #{} of {}", ack.sequence, ack.stream)),
             Err(error) => self.trace.refused(&self.server, &self.name, error),

@@ -158,11 +158,16 @@ impl Client {
                 return self.trace.lost(&self.server, &self.name, what);
             }
         };
-        let text = replies.iter().map(|value| shown(value)).collect::<Vec<_>>().join("; ");
-        if replies.iter().any(|value| matches!(value, Value::ServerError(_))) {
-            self.trace.refused(&self.server, &self.name, text);
-        } else {
-            self.trace.message(&self.server, &self.name, text);
+        let mut errors = replies.iter().filter(|value| matches!(value, Value::ServerError(_)));
+        match (errors.next(), replies.len()) {
+            (None, _) => {
+                self.trace.message(&self.server, &self.name, several(replies.into_iter().map(shown)));
+            }
+            (Some(error), 1) => self.trace.refused(&self.server, &self.name, shown(error)),
+            (Some(error), all) => {
+                let what = format!("{} of {all} refused: {}", 1 + errors.count(), shown(error));
+                self.trace.refused(&self.server, &self.name, what);
+            }
         }
     }
 }
@@ -184,7 +189,7 @@ impl ConnectionLike for Client {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            let commands = pipeline.cmd_iter().map(typed).collect::<Vec<_>>().join("; ");
+            let commands = several(pipeline.cmd_iter().map(typed));
             self.asks(match pipeline.is_transaction() {
                 true => format!("MULTI; {commands}; EXEC"),
                 false => commands,
@@ -197,6 +202,15 @@ impl ConnectionLike for Client {
 
     fn get_db(&self) -> i64 {
         self.connection.get_db()
+    }
+}
+
+/// The first few of a pipeline's commands or replies, and how many those are.
+fn several(all: impl Iterator<Item = String>) -> String {
+    let all: Vec<_> = all.collect();
+    match all.len() {
+        0..=4 => all.join("; "),
+        more => format!("{}; … {more} in all", all[..2].join("; ")),
     }
 }
 

@@ -31,8 +31,12 @@ async fn commands_and_replies_are_in_the_trace() {
     let both: (Option<u64>, u64) =
         redis::pipe().atomic().get("none").incr("n", 2).query_async(&mut a).await.unwrap();
     assert_eq!(both, (None, 3));
+    let mut many = redis::pipe();
+    many.cmd("INCR").arg("list").cmd("INCR").arg("n").cmd("INCR").arg("n").cmd("INCR").arg("n").cmd("PING");
+    let answers: Vec<redis::RedisResult<String>> = many.ignore_errors().query_async(&mut a).await.unwrap();
+    assert_eq!(answers.iter().filter(|it| it.is_ok()).count(), 4);
     let script = redis::Script::new("return redis.call('GET', KEYS[1]) .. ARGV[1]");
-    assert_eq!(script.key("n").arg("!").invoke_async::<String>(&mut a).await.unwrap(), "3!");
+    assert_eq!(script.key("n").arg("!").invoke_async::<String>(&mut a).await.unwrap(), "6!");
 
     let expected = [
         "A > redis: INCR n",
@@ -45,6 +49,8 @@ async fn commands_and_replies_are_in_the_trace() {
         "! redis > A: WRONGTYPE Operation against a key holding the wrong kind of value",
         "A > redis: MULTI; GET none; INCRBY n 2; EXEC",
         "redis > A: [(nil) 3]",
+        "A > redis: INCR list; INCR n; … 5 in all",
+        "! redis > A: 1 of 5 refused: WRONGTYPE Operation against a key holding the wrong kind of value",
     ];
     assert_eq!(messages(&lab)[..expected.len()], expected);
     assert_eq!(redis.info("redis_version").await.unwrap(), lab.parts()[0].1);
