@@ -4,7 +4,7 @@
 //! (`PR_SET_PDEATHSIG`, prctl(2)), and carries the run's mark in its environment, so that [`reap_marked`] finds even
 //! what has daemonised itself.
 
-use crate::{Lab, Trace};
+use crate::{Lab, Trace, role};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, User};
@@ -188,8 +188,14 @@ impl Lab {
         let (written, _) = watch::channel(0);
         let output = Arc::new(Output { lines: Mutex::default(), written });
         let pipes = [
-            child.stdout.take().map(|pipe| tokio::spawn(keep_lines(pipe, output.clone()))),
-            child.stderr.take().map(|pipe| tokio::spawn(keep_lines(pipe, output.clone()))),
+            child
+                .stdout
+                .take()
+                .map(|pipe| tokio::spawn(keep_lines(pipe, output.clone(), self.trace().clone()))),
+            child
+                .stderr
+                .take()
+                .map(|pipe| tokio::spawn(keep_lines(pipe, output.clone(), self.trace().clone()))),
         ];
         let stdin = child.stdin.take();
         self.processes().insert(pid.as_raw(), spec.stop);
@@ -337,9 +343,13 @@ impl Output {
     }
 }
 
-async fn keep_lines(pipe: impl AsyncRead + Unpin, output: Arc<Output>) {
+async fn keep_lines(pipe: impl AsyncRead + Unpin, output: Arc<Output>, trace: Trace) {
     let mut lines = BufReader::new(pipe).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
+        if let Some(event) = role::event(&line) {
+            trace.add(event);
+            continue;
+        }
         let mut kept = output.lines();
         if kept.len() == KEPT_LINES {
             kept.pop_front();

@@ -4,8 +4,8 @@
 //! [`Lab::role`] starts Backlab's own program once more and asks it, by an environment variable, to play the role
 //! instead of being Backlab; [`play_if_asked`], the first call of `main`, does so. What the role prints through
 //! [`say`] its starter reads with [`Process::line`], such as `ready port=1234`; what the starter sends with
-//! [`Process::say`] it gets from [`hear`]. A role ends with its run like every process, also when Backlab itself is
-//! killed.
+//! [`Process::say`] it gets from [`hear`]. Its messages belong into the run's trace: [`trace`] sends them there. A role
+//! ends with its run like every process, also when Backlab itself is killed.
 //!
 //! ```no_run
 //! use backlab_parts::{Lab, role::{self, Role}};
@@ -28,7 +28,7 @@
 //! # let _ = port; Ok(()) }
 //! ```
 
-use crate::{Lab, Process, Spec};
+use crate::{Event, Lab, Process, Spec, Trace};
 use anyhow::Result;
 use futures::future::BoxFuture;
 use std::fmt::Display;
@@ -86,6 +86,24 @@ pub fn say(line: impl Display) {
 pub async fn hear() -> Option<String> {
     let line = tokio::task::spawn_blocking(|| std::io::stdin().lines().next());
     line.await.ok()??.ok()
+}
+
+/// Begins a line that carries an event of the trace.
+const TRACE: &str = "backlab-trace ";
+
+/// The starter's trace, for the parts that this role uses. What is written to it is on its way to the starter before
+/// the call returns, so a kill right after doesn't lose it. Steps are the starter's: here they do nothing.
+pub fn trace() -> Trace {
+    Trace::elsewhere(|event| {
+        if let Ok(event) = serde_json::to_string(&event) {
+            say(format_args!("{TRACE}{event}"));
+        }
+    })
+}
+
+/// The event of the trace that a line of a role's output carries.
+pub(crate) fn event(line: &[u8]) -> Option<Event> {
+    serde_json::from_slice(line.strip_prefix(TRACE.as_bytes())?).ok()
 }
 
 /// Plays the role that this process was started for and ends the process; returns at once where it is Backlab itself.

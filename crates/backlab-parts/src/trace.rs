@@ -3,7 +3,7 @@
 //! Parts write here, experiments only announce steps. A trace stays small however much is said: each step keeps its
 //! first messages as a sample, and every pair of parts keeps exact counts.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ pub const KEPT: usize = 480;
 const TEXT: usize = 160;
 
 /// One thing that happened, as the page and the terminal show it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The experiment begins something new.
@@ -32,7 +32,7 @@ pub enum Event {
 }
 
 /// What became of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
     Arrived,
@@ -58,6 +58,8 @@ struct Shared {
     began: Instant,
     kept: Mutex<Kept>,
     length: watch::Sender<usize>,
+    /// Takes what happens instead of this trace; see [`Trace::elsewhere`].
+    elsewhere: Option<fn(Event)>,
 }
 
 #[derive(Debug, Default)]
@@ -70,12 +72,33 @@ struct Kept {
 
 impl Default for Trace {
     fn default() -> Self {
-        let (length, _) = watch::channel(0);
-        Self(Arc::new(Shared { began: Instant::now(), kept: Mutex::default(), length }))
+        Self::new(None)
     }
 }
 
 impl Trace {
+    fn new(elsewhere: Option<fn(Event)>) -> Self {
+        let (length, _) = watch::channel(0);
+        Self(Arc::new(Shared { began: Instant::now(), kept: Mutex::default(), length, elsewhere }))
+    }
+
+    /// A trace that keeps nothing, and hands each message and note on: for the processes of a
+    /// [`Role`](crate::Role), whose trace is the starter's.
+    pub(crate) fn elsewhere(take: fn(Event)) -> Self {
+        Self::new(Some(take))
+    }
+
+    /// A message or a note of another process, at the time of its arrival.
+    pub(crate) fn add(&self, event: Event) {
+        match event {
+            Event::Message { from, to, what, fate, .. } => {
+                self.message_at(self.now_us(), &from, &to, what, fate);
+            }
+            Event::Note { at, what, fate, .. } => self.note_at(self.now_us(), &at, what, fate),
+            Event::Step { .. } | Event::Gap { .. } => {}
+        }
+    }
+
     /// The experiment begins something new.
     pub fn step(&self, what: impl Display) {
         self.push(|kept| {
@@ -106,17 +129,15 @@ impl Trace {
 
     /// A message at a time of the caller's, in microseconds: for simulations with a clock of their own.
     pub fn message_at(&self, at_us: u64, from: &str, to: &str, what: impl Display, fate: Fate) {
+        let event = || Event::Message { from: from.into(), to: to.into(), what: short(what), fate, at_us };
+        if let Some(take) = self.0.elsewhere {
+            return take(event());
+        }
         self.push(|kept| {
             let count = kept.counts.entry((from.to_owned(), to.to_owned())).or_default();
             count.messages += 1;
             count.lost += u64::from(fate == Fate::Lost);
-            kept.sample(|| Event::Message {
-                from: from.into(),
-                to: to.into(),
-                what: short(what),
-                fate,
-                at_us,
-            });
+            kept.sample(event);
         });
     }
 
@@ -132,7 +153,11 @@ impl Trace {
 
     /// A note at a time of the caller's, in microseconds.
     pub fn note_at(&self, at_us: u64, at: &str, what: impl Display, fate: Fate) {
-        self.push(|kept| kept.sample(|| Event::Note { at: at.into(), what: short(what), fate, at_us }));
+        let event = || Event::Note { at: at.into(), what: short(what), fate, at_us };
+        match self.0.elsewhere {
+            Some(take) => take(event()),
+            None => self.push(|kept| kept.sample(event)),
+        }
     }
 
     /// The kept events from the `from`th on, for a reader who has seen those before.

@@ -2,7 +2,7 @@
 //! lab plays the role and ends the process.
 
 use backlab_parts::role::{self, Role};
-use backlab_parts::{Exit, Lab, Trace};
+use backlab_parts::{Event, Exit, Fate, Lab, Trace};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -15,7 +15,10 @@ const UNKNOWN: Role = Role { name: "test/unknown", play: |_| Box::pin(async { Ok
 
 async fn echo(args: Vec<String>) -> anyhow::Result<()> {
     role::say(format_args!("ready with {args:?}, pid {}", std::process::id()));
+    let trace = role::trace();
     while let Some(line) = role::hear().await {
+        trace.message("starter", "echo", &line);
+        trace.trouble("echo", "is tired");
         role::say(format_args!("heard {line}"));
     }
     Ok(())
@@ -35,6 +38,14 @@ async fn a_role_is_a_process_that_hears_and_answers_and_ends_with_its_function()
     assert_ne!(echo.pid(), std::process::id().cast_signed());
     echo.say("hello").await.unwrap();
     echo.line(SOON, |line| (line == "heard hello").then_some(())).await.unwrap();
+    let events = lab.trace().events(1);
+    assert!(
+        matches!(&events[..], [
+            Event::Message { from, to, what, fate: Fate::Arrived, .. },
+            Event::Note { at, fate: Fate::Refused, .. },
+        ] if (&from[..], &to[..], &what[..], &at[..]) == ("starter", "echo", "hello", "echo")),
+        "{events:?}"
+    );
     echo.close_stdin();
     assert_eq!(echo.wait(SOON).await.unwrap(), Exit::Code(0));
     lab.close().await;
