@@ -5,6 +5,8 @@ use backlab_study::Event;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 use std::collections::BTreeMap;
 
 /// A run with its whole report.
@@ -170,7 +172,7 @@ impl Store {
     /// The newest runs of a question, newest first.
     pub fn runs(&self, question: u16, limit: u32) -> BoxFuture<'_, Result<Vec<RunLine>>> {
         self.task(async move {
-            let rows: Vec<(i64, i64, String, String, String, String, String, f64)> = sqlx::query_as(
+            let rows = sqlx::query(
                 "SELECT id, at, backlab, seed, params, parts, verdict, seconds FROM run \
                  WHERE reader = $1 AND question = $2 ORDER BY id DESC LIMIT $3",
             )
@@ -179,14 +181,7 @@ impl Store {
             .bind(i64::from(limit))
             .fetch_all(&self.0.pool)
             .await?;
-            rows.into_iter()
-                .map(|(id, at, backlab, seed, params, parts, verdict, seconds)| {
-                    let seed =
-                        seed.parse().map_err(|_| Fault::Strange(format!("run {id}: seed `{seed}`")))?;
-                    let (params, parts) = (serde_json::from_str(&params)?, serde_json::from_str(&parts)?);
-                    Ok(RunLine { id, at, backlab, seed, params, parts, verdict, seconds })
-                })
-                .collect()
+            rows.iter().map(line).collect()
         })
     }
 
@@ -208,4 +203,19 @@ impl Store {
                 .collect()
         })
     }
+}
+
+fn line(row: &SqliteRow) -> Inside<RunLine> {
+    let (id, seed): (i64, String) = (row.try_get("id")?, row.try_get("seed")?);
+    let (params, parts): (String, String) = (row.try_get("params")?, row.try_get("parts")?);
+    Ok(RunLine {
+        id,
+        at: row.try_get("at")?,
+        backlab: row.try_get("backlab")?,
+        seed: seed.parse().map_err(|_| Fault::Strange(format!("the seed `{seed}` in run {id}")))?,
+        params: serde_json::from_str(&params)?,
+        parts: serde_json::from_str(&parts)?,
+        verdict: row.try_get("verdict")?,
+        seconds: row.try_get("seconds")?,
+    })
 }

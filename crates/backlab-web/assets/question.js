@@ -1,0 +1,199 @@
+// Predict and run without leaving the page. The server renders; this places what it renders. Without scripts the same
+// forms lead through pages of their own.
+
+const article = document.querySelector("article[data-question]");
+const form = document.getElementById("try");
+const $ = (id) => document.getElementById(id);
+const path = location.pathname;
+const wide = matchMedia("(min-width: 40.01rem)");
+let stream = null;
+let under_way = null;
+
+const knobs = () => [...document.querySelectorAll(".knobs [name]")];
+const settings = () => new URLSearchParams(knobs().map((it) => [it.name, it.value]));
+
+// ---- places what the server rendered -------------------------------------------------------------------------------
+
+function place(text) {
+  const fresh = new DOMParser().parseFromString(text, "text/html");
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const from = fresh.getElementById(part.id);
+    if (from) part.replaceChildren(...from.childNodes);
+  }
+  knobsChanged(false);
+  document.dispatchEvent(new CustomEvent("backlab:fresh"));
+  return fresh;
+}
+
+async function refresh() {
+  const answer = await fetch(`${path}?${settings()}`, { headers: { Accept: "text/html" } });
+  if (answer.ok) place(await answer.text());
+}
+
+function say(text) {
+  $("progress").textContent = text;
+}
+
+// A refusal comes as a page or as JSON; both say why.
+async function why(answer) {
+  const text = await answer.text();
+  try {
+    const { error, why } = JSON.parse(text);
+    return `${error}: ${why}`;
+  } catch {
+    const page = new DOMParser().parseFromString(text, "text/html");
+    return page.querySelector("main")?.textContent.trim() || `The server answered ${answer.status}.`;
+  }
+}
+
+const lost = () => say("Backlab doesn’t answer. Is it still running?");
+
+// ---- predict -------------------------------------------------------------------------------------------------------
+
+async function post(action, body) {
+  const answer = await fetch(action, { method: "POST", body, headers: { Accept: "text/html" } });
+  if (!answer.ok) return say(await why(answer));
+  say("");
+  place(await answer.text());
+  $("run-button")?.focus();
+}
+
+// ---- run -----------------------------------------------------------------------------------------------------------
+
+async function run(body) {
+  if (under_way) return;
+  say("Starting …");
+  const answer = await fetch(`${path}/run`, { method: "POST", body, headers: { Accept: "application/json" } });
+  if (!answer.ok) return say(await why(answer));
+  watch((await answer.json()).run);
+}
+
+function watch(id) {
+  stream?.close();
+  under_way = id;
+  buttons();
+  const live = $("live");
+  live.replaceChildren();
+  $("outcome").replaceChildren();
+  stream = new EventSource(`/runs/${id}/events?width=${wide.matches ? 680 : 340}`);
+  stream.addEventListener("waiting", ({ data }) => say(data === "0" ? "Starting …" : `Waiting: ${data} before this one.`));
+  stream.addEventListener("step", ({ data }) => {
+    const { step, messages, seconds } = JSON.parse(data);
+    step_said(step);
+    $("clock").textContent = `${seconds.toFixed(1)} s · ${messages} messages`;
+  });
+  stream.addEventListener("sequence", ({ data }) => {
+    live.hidden = false;
+    const low = live.scrollHeight - live.scrollTop - live.clientHeight < 80;
+    live.innerHTML = data;
+    if (low || live.scrollTop === 0) live.scrollTop = live.scrollHeight;
+  });
+  stream.addEventListener("report", ({ data }) => ended(data));
+  stream.onerror = () => {
+    if (stream.readyState === EventSource.CLOSED) finish(), lost();
+  };
+}
+
+// Said to a screen reader only when it changes.
+function step_said(step) {
+  const text = step ?? "Running …";
+  if ($("progress").textContent !== text) say(text);
+}
+
+async function ended(html) {
+  const live = $("live");
+  const seen = live.scrollTop;
+  finish();
+  live.hidden = true;
+  $("outcome").innerHTML = html;
+  const drawn = $("outcome").querySelector(".sequence");
+  if (drawn) drawn.scrollTop = seen;
+  say($("outcome").querySelector(".verdict-line, .verdict")?.textContent ?? "");
+  await refresh();
+}
+
+function finish() {
+  stream?.close();
+  stream = null;
+  under_way = null;
+  buttons();
+}
+
+function buttons() {
+  const go = $("go");
+  for (const old of go.querySelectorAll(".while-running")) old.remove();
+  $("run-button").hidden = under_way !== null;
+  for (const button of document.querySelectorAll("#faults button")) button.disabled = under_way !== null;
+  if (under_way === null) return;
+  const cancel = document.createElement("button");
+  cancel.type = "button";
+  cancel.id = "cancel-button";
+  cancel.className = "while-running";
+  cancel.textContent = "Cancel";
+  cancel.addEventListener("click", () => fetch(`/runs/${under_way}/cancel`, { method: "POST", headers: { Accept: "application/json" } }).catch(lost));
+  const clock = document.createElement("span");
+  clock.id = "clock";
+  clock.className = "soft while-running";
+  go.prepend(cancel, clock);
+}
+
+// ---- knobs ---------------------------------------------------------------------------------------------------------
+
+let asking = 0;
+
+function knobsChanged(ask = true) {
+  let changed = false;
+  for (const knob of knobs()) {
+    const is = knob.value !== knob.dataset.default;
+    knob.classList.toggle("changed", is);
+    changed ||= is;
+  }
+  const back = $("defaults-button");
+  if (back) back.hidden = !changed;
+  if (!ask || knobs().some((knob) => !knob.checkValidity())) return;
+  clearTimeout(asking);
+  asking = setTimeout(async () => {
+    const answer = await fetch(`${path}/predict?${settings()}`).catch(() => null);
+    if (answer?.ok) $("predict").innerHTML = await answer.text();
+  }, 150);
+}
+
+function set(values) {
+  for (const knob of knobs()) knob.value = values.get(knob.name) ?? knob.dataset.default;
+  knobsChanged();
+}
+
+// ---- what is pressed -----------------------------------------------------------------------------------------------
+
+document.addEventListener("submit", (event) => {
+  const { target, submitter } = event;
+  const action = submitter?.getAttribute("formaction") ?? target.getAttribute("action");
+  if (!action?.startsWith(path)) return;
+  event.preventDefault();
+  const body = new URLSearchParams(new FormData(target));
+  if (action.endsWith("/run")) {
+    if (target !== form) set(body);
+    run(body).catch(lost);
+  } else {
+    post(action, action.endsWith("/read") ? new URLSearchParams() : body).catch(lost);
+  }
+});
+
+if (form) {
+  document.querySelector(".knobs")?.addEventListener("input", () => knobsChanged());
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("#defaults-button")) set(new Map());
+  });
+  knobsChanged(false);
+  if (article.dataset.run) watch(Number(article.dataset.run));
+}
+
+document.addEventListener("backlab:key", ({ detail: { key, event } }) => {
+  const neighbour = { "[": "prev", "]": "next" }[key];
+  if (neighbour) document.querySelector(`.neighbours [rel=${neighbour}]`)?.click();
+  else if (key === "p") document.querySelector("#predict input, #predict button")?.focus();
+  else if (key === "r" && $("run-button") && !under_way) form.requestSubmit($("run-button"));
+  else if (key === "." && under_way) $("cancel-button").click();
+  else return;
+  event.preventDefault();
+});
