@@ -94,6 +94,14 @@ pub enum Piece {
 }
 
 impl Page {
+    /// Whether all these words are in what a reader searches by: number, slug, title, question, experiment. Case
+    /// doesn't matter.
+    pub fn matches(&self, words: &str) -> bool {
+        let here = format!("{} {} {} {} {}", self.number, self.slug, self.title, self.asked, self.experiment);
+        let here = here.to_lowercase();
+        words.to_lowercase().split_whitespace().all(|word| here.contains(word))
+    }
+
     pub fn is_written(&self) -> bool {
         self.answer.is_some()
     }

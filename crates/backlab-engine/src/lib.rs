@@ -12,7 +12,8 @@ mod report;
 mod run;
 
 pub use anyhow::Result;
-pub use backlab_parts::room::sweep;
+pub use backlab_parts::role::set_program;
+pub use backlab_parts::room::{base as rooms, sweep};
 pub use backlab_parts::{Event, Fate, Trace, inventory};
 pub use claim::{Claim, State, claim};
 pub use experiment::{Erased, Experiment, Fault, erase};

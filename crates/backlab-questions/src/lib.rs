@@ -23,4 +23,10 @@ pub fn find(name: &str) -> Option<&'static Question> {
     ALL.iter().find(|it| it.page.slug == name || number == Some(it.page.number))
 }
 
+/// Plays the role that this process was started for, if it was, and ends the process; the first call of `main`.
+pub fn play_role_if_asked() {
+    let experiments = ALL.iter().filter_map(|question| question.experiment);
+    backlab_parts::role::play_if_asked(experiments.flat_map(|it| it.roles).copied());
+}
+
 include!(concat!(env!("OUT_DIR"), "/all.rs"));
