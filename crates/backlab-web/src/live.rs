@@ -11,7 +11,7 @@ use crate::runs::{Phase, Run};
 use axum::extract::{Path, Query, State};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
-use backlab_parts::Event as Said;
+use backlab_engine::Event as Said;
 use futures::{Stream, stream};
 use serde::Deserialize;
 use serde_json::json;

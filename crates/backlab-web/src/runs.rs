@@ -2,7 +2,7 @@
 
 use crate::metrics::word;
 use backlab_engine::{Order, Report, Values, Verdict};
-use backlab_parts::Trace;
+use backlab_engine::Trace;
 use backlab_questions::Question;
 use backlab_store::Store;
 use serde_json::Value;

@@ -2,7 +2,7 @@
 
 use super::{Frame, outcome, path};
 use crate::assets::Assets;
-use backlab_parts::{Part, inventory};
+use backlab_engine::inventory::{self, Part};
 use backlab_questions::{ALL, Question};
 use maud::{Markup, html};
 use tokio::sync::OnceCell;
