@@ -1,4 +1,5 @@
 //! Servers and clients of a run: what they say, what the trace keeps of it, and how each of them ends.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use axum::extract::Path;
 use axum::http::{Method, StatusCode};

@@ -1,4 +1,5 @@
 //! Databases of a run, and the digest that tells whether one has changed.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use backlab_parts::sqlite::Sqlite;
 use backlab_parts::{Lab, Trace};

@@ -14,6 +14,7 @@ pub use backlab_figures::{
 pub use backlab_parts::clock::Clock;
 pub use backlab_parts::gate::{Barrier, Gate};
 pub use backlab_parts::http::{Client, NoAnswer, Reply, Server, Why};
+pub use backlab_parts::load::{Load, Loaded};
 pub use backlab_parts::proxy::{self, Proxy, Way};
 pub use backlab_parts::sqlite::Sqlite;
 pub use backlab_parts::{Lab, Part, Role, inventory, role};
