@@ -141,16 +141,26 @@ fn sqlite() -> String {
     version.to_string_lossy().into_owned()
 }
 
+/// Tries what every container needs, on the file system where runs have their directories.
 fn namespaces() -> Result<String, String> {
+    const TRY: &str = "cd \"$0\" && mkdir lower upper work root \
+        && mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work,userxattr root \
+        && mount -t proc proc root";
+    let room = crate::room::Room::open().map_err(|error| format!("{error:#}"))?;
     let tried = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--pid", "--mount", "--fork", "true"])
+        .args(["--user", "--map-root-user", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork"])
+        .args(["sh", "-c", TRY])
+        .arg(room.path())
         .output();
     match tried {
         Ok(answer) if answer.status.success() => {
             let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
             Ok(release.trim().to_owned())
         }
-        Ok(answer) => Err(String::from_utf8_lossy(&answer.stderr).trim().to_owned()),
+        Ok(answer) => {
+            let said = String::from_utf8_lossy(&answer.stderr);
+            Err(said.lines().next().unwrap_or("the kernel refuses, without a reason").to_owned())
+        }
         Err(error) => Err(format!("`unshare` doesn't start: {error}")),
     }
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,13 +48,13 @@ pub struct Script {
 
 impl Script {
     /// An argument, from `process.argv[2]` on.
-    pub fn arg(mut self, arg: impl ToString) -> Self {
+    pub fn arg(mut self, arg: impl Display) -> Self {
         self.args.push(arg.to_string());
         self
     }
 
     /// An environment variable, such as `UV_THREADPOOL_SIZE`.
-    pub fn env(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub fn env(mut self, name: &'static str, value: impl Display) -> Self {
         self.env.push((name, value.to_string()));
         self
     }
@@ -138,6 +139,14 @@ impl Lab {
         let runs = (1..=times).map(|_| self.node_result(name, script));
         stream::iter(runs).buffered(AT_A_TIME).try_collect().await
     }
+}
+
+/// The clock of `process.hrtime()` (`CLOCK_MONOTONIC`, clock_gettime(2)) in microseconds, to hold a program's moments
+/// against one's own.
+pub fn hrtime_us() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map(Duration::from);
+    // The clock is there on every Linux.
+    now.map_or(0, |it| u64::try_from(it.as_micros()).unwrap_or(u64::MAX))
 }
 
 impl Node {

@@ -52,9 +52,14 @@ pub struct Role {
 impl Role {
     /// What starts it, for those who also want limits or a directory; see [`Lab::role`].
     pub fn spec<A: Into<String>>(&self, args: impl IntoIterator<Item = A>) -> Spec {
+        self.asked_of(Spec::new(program()), args)
+    }
+
+    /// As [`Role::spec`], for a program that becomes Backlab's own only after it has done something else.
+    pub(crate) fn asked_of<A: Into<String>>(&self, spec: Spec, args: impl IntoIterator<Item = A>) -> Spec {
         let asked: Vec<String> =
             std::iter::once(self.name.to_owned()).chain(args.into_iter().map(A::into)).collect();
-        Spec::new(program()).env(ASKED, serde_json::Value::from(asked).to_string())
+        spec.env(ASKED, serde_json::Value::from(asked).to_string())
     }
 }
 
@@ -155,4 +160,9 @@ pub fn set_program(program: impl Into<PathBuf>) {
 /// This program by its kernel link (proc(5)), which outlives the replacement of the file by a newer build.
 fn program() -> PathBuf {
     PROGRAM.get().cloned().unwrap_or_else(|| "/proc/self/exe".into())
+}
+
+/// The same, for a process in between, whose own link would lead to itself.
+pub(crate) fn program_for_others() -> PathBuf {
+    PROGRAM.get().cloned().unwrap_or_else(|| format!("/proc/{}/exe", std::process::id()).into())
 }

@@ -47,23 +47,36 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         // A server that is just dying may still write a last file; the next start sweeps what that leaves.
-        if fs::remove_dir_all(&self.path).is_err() {
-            let _ = fs::remove_dir_all(&self.path);
-        }
+        let _ = remove(&self.path);
     }
 }
 
-/// Removes the rooms whose owners are gone. Returns how many those were.
+/// Removes the rooms whose owners are gone, and their limits of memory. Returns how many rooms those were.
 pub fn sweep() -> usize {
+    crate::container::memory::sweep();
     sweep_in(&base())
 }
 
 fn sweep_in(base: &Path) -> usize {
     let Ok(rooms) = fs::read_dir(base) else { return 0 };
-    rooms
-        .flatten()
-        .filter(|room| is_abandoned(&room.path()) && fs::remove_dir_all(room.path()).is_ok())
-        .count()
+    rooms.flatten().filter(|room| is_abandoned(&room.path()) && remove(&room.path()).is_ok()).count()
+}
+
+/// Removes a directory. An overlay leaves directories that may not even be listed, but by root.
+fn remove(dir: &Path) -> std::io::Result<()> {
+    fs::remove_dir_all(dir).or_else(|_| {
+        open_up(dir);
+        fs::remove_dir_all(dir)
+    })
+}
+
+fn open_up(dir: &Path) {
+    let _ = fs::set_permissions(dir, Permissions::from_mode(0o700));
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|it| it.is_dir()) {
+            open_up(&entry.path());
+        }
+    }
 }
 
 fn is_abandoned(room: &Path) -> bool {
