@@ -1,6 +1,7 @@
 //! PostgreSQL clusters: private, watched while they wait, and gone afterwards.
 //!
 //! Without PostgreSQL these fail, and say what installs it.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use backlab_parts::postgres::{Postgres, Session, Settled, SqlError};
 use backlab_parts::{Event, Fate, Lab, Trace, room};

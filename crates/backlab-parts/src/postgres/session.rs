@@ -99,6 +99,12 @@ impl Session {
         self.pid
     }
 
+    /// The same session; what is asked through this handle isn't in the trace. For what an experiment prepares, or
+    /// repeats too often to be read.
+    pub fn unseen(&self) -> Self {
+        Self { trace: Trace::default(), ..self.clone() }
+    }
+
     /// Executes a statement (or several, separated by semicolons) and waits for the answer, however long.
     ///
     /// # Errors
