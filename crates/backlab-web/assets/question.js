@@ -30,8 +30,10 @@ async function refresh() {
   if (answer.ok) place(await answer.text());
 }
 
-function say(text) {
+// Under the Run button, and to a screen reader. What stands in the outcome anyhow is only said.
+function say(text, also_seen = false) {
   $("progress").textContent = text;
+  $("progress").classList.toggle("sr", also_seen);
 }
 
 // A refusal comes as a page or as JSON; both say why.
@@ -108,7 +110,7 @@ async function ended(html) {
   $("outcome").innerHTML = html;
   const drawn = $("outcome").querySelector(".sequence");
   if (drawn) drawn.scrollTop = seen;
-  say($("outcome").querySelector(".verdict-line, .verdict")?.textContent ?? "");
+  say($("outcome").querySelector(".verdict-line")?.textContent ?? "Cancelled.", true);
   await refresh();
 }
 

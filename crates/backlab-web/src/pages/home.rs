@@ -103,6 +103,7 @@ pub(crate) fn page(assets: &Assets, progress: &Progress, filter: &Filter) -> Mar
                 }
             }
         }
+        (next(progress))
         (filters(progress, filter))
         p.shown #shown role="status" data-all=(all.all) {
             @if shown < all.all { (shown) " of " (all.all) " shown · " a href="/" { "show all" } }
@@ -112,6 +113,20 @@ pub(crate) fn page(assets: &Assets, progress: &Progress, filter: &Filter) -> Mar
             tbody { @for question in ALL { (row(question, progress.of(question.page.number), filter)) } }
         }
     })
+}
+
+/// The easiest question that runs and that the reader hasn't verified.
+fn next(progress: &Progress) -> Markup {
+    let open = |it: &&Question| it.experiment.is_some() && progress.of(it.page.number) < Status::Verified;
+    let next = ALL.iter().filter(open).min_by_key(|it| (it.page.level, it.page.number));
+    html! {
+        @if let Some(it) = next {
+            p.start {
+                a.go href=(path(it)) { @if *progress == Progress::default() { "Start with this one" } @else { "Go on with this one" } }
+                span { (it.page.number) " · " (it.page.title) " " small { (it.page.experiment) } }
+            }
+        }
+    }
 }
 
 fn bar(counts: Counts) -> Markup {

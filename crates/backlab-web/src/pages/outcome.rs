@@ -34,8 +34,8 @@ fn report(question: &Question, report: &Report, at_ms: Option<i64>) -> Markup {
         .iter()
         .partition(|it| matches!(it.drawing, Drawing::Sequence(_)) && it.title == "messages");
     html! {
-        @for it in messages { (figure(it)) }
         (verdict(report))
+        @for it in messages { (figure(it)) }
         @for it in figures { (figure(it)) }
         (claims(&report.claims))
         (provenance(question, report, at_ms))

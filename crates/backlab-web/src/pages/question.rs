@@ -215,7 +215,7 @@ fn knob(spec: &ParamSpec, values: &Values) -> Markup {
     let value = values.get(spec.name).cloned().unwrap_or_else(|| spec.default());
     let (id, help) = (format!("knob-{}", spec.name), format!("help-{}", spec.name));
     html! {
-        div.knob {
+        div.knob .choice[matches!(spec.kind, ParamKind::Choice { .. })] {
             label for=(id) {
                 (spec.name.replace('_', " "))
                 @if let ParamKind::Number { min, max, .. } = &spec.kind { " " span { (min) "–" (max) } }
@@ -337,7 +337,7 @@ fn here(reading: &Reading, id: &str) -> Markup {
         std::iter::once(format!("measured here {when}")).chain(parts).chain(knobs).collect();
     html! {
         a.here .no[!measured.holds] href={ "#claim-" (id) } title=(how.join(" · ")) {
-            "here: " (measured.figure) @if !measured.holds { " ✗" span.sr { " (refuted)" } }
+            "here:\u{a0}" (measured.figure) @if !measured.holds { " ✗" span.sr { " (refuted)" } }
         }
     }
 }
@@ -409,7 +409,6 @@ fn neighbours(page: &Page) -> Markup {
     html! {
         nav.neighbours aria-label="Neighbouring questions" {
             @if let Some(it) = before { a href=(path(it)) rel="prev" { kbd aria-hidden="true" { "[" } " " (it.page.number) " · " (it.page.title) } }
-            span.grow {}
             @if let Some(it) = after { a href=(path(it)) rel="next" { (it.page.number) " · " (it.page.title) " " kbd aria-hidden="true" { "]" } } }
         }
     }
