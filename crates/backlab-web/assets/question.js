@@ -36,16 +36,9 @@ function say(text, also_seen = false) {
   $("progress").classList.toggle("sr", also_seen);
 }
 
-// A refusal comes as a page or as JSON; both say why.
 async function why(answer) {
-  const text = await answer.text();
-  try {
-    const { error, why } = JSON.parse(text);
-    return `${error}: ${why}`;
-  } catch {
-    const page = new DOMParser().parseFromString(text, "text/html");
-    return page.querySelector("main")?.textContent.trim() || `The server answered ${answer.status}.`;
-  }
+  const { error, why } = await answer.json();
+  return `${error}. ${why}`;
 }
 
 const lost = () => say("Backlab doesn’t answer. Is it still running?");
@@ -53,11 +46,10 @@ const lost = () => say("Backlab doesn’t answer. Is it still running?");
 // ---- predict -------------------------------------------------------------------------------------------------------
 
 async function post(action, body) {
-  const answer = await fetch(action, { method: "POST", body, headers: { Accept: "text/html" } });
+  const answer = await fetch(action, { method: "POST", body, headers: { Accept: "application/json" } });
   if (!answer.ok) return say(await why(answer));
   say("");
-  place(await answer.text());
-  $("run-button")?.focus();
+  await refresh();
 }
 
 // ---- run -----------------------------------------------------------------------------------------------------------
@@ -176,8 +168,11 @@ document.addEventListener("submit", (event) => {
   if (action.endsWith("/run")) {
     if (target !== form) set(body);
     run(body).catch(lost);
+  } else if (action.endsWith("/predict")) {
+    post(action, body).then(() => $("run-button").focus()).catch(lost);
   } else {
-    post(action, action.endsWith("/read") ? new URLSearchParams() : body).catch(lost);
+    const first = target === form;
+    post(action, new URLSearchParams()).then(() => first && $("in-30-seconds")?.scrollIntoView()).catch(lost);
   }
 });
 

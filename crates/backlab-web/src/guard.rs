@@ -104,7 +104,7 @@ impl Hosts {
             "Not this host",
             format!(
                 "`{name}` isn't a name of this Backlab, which answers to {}. To allow it, start with \
-                 `backlab serve --allow-host {name}`.",
+                 `backlab serve --host {name}`.",
                 self.0.join(", ")
             ),
         ))

@@ -66,6 +66,7 @@ pub(crate) async fn predict_card(
 pub(crate) async fn predict(
     State(site): Shared,
     Path(name): Path<String>,
+    headers: HeaderMap,
     Form(form): Form<Pairs>,
 ) -> Answer {
     let question = named(&name)?;
@@ -74,14 +75,14 @@ pub(crate) async fn predict(
         return Err(Refusal::bad("No prediction", "The field `predicted` is empty: say what you expect."));
     };
     site.store.record_prediction(question.page.number, &values, *predicted).await?;
-    Ok(back(question, &values, "run"))
+    Ok(done(&headers, question, &values, "run"))
 }
 
 /// "I'd rather read first", and "I have read it".
-pub(crate) async fn read(State(site): Shared, Path(name): Path<String>) -> Answer {
+pub(crate) async fn read(State(site): Shared, Path(name): Path<String>, headers: HeaderMap) -> Answer {
     let question = named(&name)?;
     site.store.mark_read(question.page.number).await?;
-    Ok(back(question, &Values::new(), "in-30-seconds"))
+    Ok(done(&headers, question, &Values::new(), "in-30-seconds"))
 }
 
 /// Starts a run; a prediction that came with it is kept first.
@@ -240,8 +241,11 @@ fn full() -> Refusal {
     )
 }
 
-/// Back to a question's page after a form, with the knobs as they were set.
-fn back(question: &Question, values: &Values, part: &str) -> Response {
+/// After a form: back to the question's page with the knobs as they were set; a script needs no page.
+fn done(headers: &HeaderMap, question: &Question, values: &Values, part: &str) -> Response {
+    if wants_json(headers) {
+        return StatusCode::NO_CONTENT.into_response();
+    }
     let query = pages::query(values.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     Redirect::to(&format!("{}{query}#{part}", pages::path(question))).into_response()
 }

@@ -16,12 +16,16 @@ mod runs;
 mod server;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use backlab_store::Store;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+/// Bytes of a request's body.
+const BODY: usize = 64 * 1024;
 
 /// What the page needs from whoever serves it.
 #[derive(Debug, Clone)]
@@ -93,6 +97,7 @@ fn routes(site: Arc<Site>) -> Router {
         .route("/readyz", get(handlers::readyz))
         .route("/metrics", get(metrics::metrics))
         .fallback(handlers::nothing_here)
+        .layer(DefaultBodyLimit::max(BODY))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&site), guard::guard))
         .with_state(site)
 }

@@ -1,8 +1,7 @@
 //! The line of runs: one runs, a few wait, and what is asked for twice runs once.
 
 use crate::metrics::word;
-use backlab_engine::{Order, Report, Values, Verdict};
-use backlab_engine::Trace;
+use backlab_engine::{Order, Report, Trace, Values, Verdict};
 use backlab_questions::Question;
 use backlab_store::Store;
 use serde_json::Value;
@@ -233,5 +232,163 @@ fn failed(params: &BTreeMap<&'static str, Value>, seed: u64, error: &anyhow::Err
         seconds: 0.0,
         parts: Vec::new(),
         error: Some(format!("{error:#}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backlab_catalogue::{Level, Page, Track};
+    use backlab_engine::{Claim, Erased, Experiment, Fault, Prediction, claim, erase, params};
+    use backlab_figures::Figure;
+    use backlab_questions::prelude::Lab;
+    use std::time::Duration;
+
+    /// Waits until it is cancelled when told to, else ends at once.
+    struct Waits;
+
+    params! {
+        /// Whether it waits for ever.
+        waits: u64 = 0 in 0..=99;
+    }
+
+    impl Experiment for Waits {
+        type Params = Params;
+        type Observed = u64;
+
+        fn predict(_: &Params) -> Prediction<u64> {
+            Prediction::number("How much?", "", |seen| *seen)
+        }
+
+        async fn run(lab: &Lab, p: &Params) -> backlab_engine::Result<u64> {
+            lab.step("begins");
+            if p.waits > 0 {
+                std::future::pending::<()>().await;
+            }
+            Ok(7)
+        }
+
+        fn claims(_: &Params, seen: &u64) -> Vec<Claim> {
+            vec![claim("seven", "It is seven", "it isn't").witness(true, "ran").equal(*seen, 7)]
+        }
+
+        fn figures(_: &Params, _: &u64) -> Vec<Figure> {
+            Vec::new()
+        }
+
+        fn counterexamples(_: &Params) -> Vec<u64> {
+            vec![8]
+        }
+
+        fn faults() -> Vec<Fault> {
+            Vec::new()
+        }
+    }
+
+    static ERASED: Erased = erase::<Waits>();
+    static QUESTION: Question = Question {
+        page: Page {
+            number: 7,
+            slug: "waits",
+            title: "",
+            track: Track::Testing,
+            level: Level::Easy,
+            asked: "",
+            experiment: "",
+            must_say: &[],
+            cards: &[],
+            follow_ups: &[],
+            sources: &[],
+            related: &[],
+            body: "",
+            answer: None,
+        },
+        experiment: Some(&ERASED),
+        experiment_source: "",
+        challenge: false,
+    };
+
+    struct Lined {
+        runs: Arc<Runs>,
+        store: Store,
+        shutdown: CancellationToken,
+        _dir: tempfile::TempDir,
+    }
+
+    async fn line() -> Lined {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("backlab.db")).await.unwrap();
+        let shutdown = CancellationToken::new();
+        Lined { runs: Arc::new(Runs::new(store.clone(), shutdown.clone())), store, shutdown, _dir: dir }
+    }
+
+    fn wanted(waits: u64) -> Wanted {
+        let values: Values = [("waits".to_owned(), waits.to_string())].into();
+        let params = ERASED.check(&values).unwrap();
+        Wanted { question: &QUESTION, experiment: &ERASED, values, params, prediction: None, seed: 1 }
+    }
+
+    async fn phase(run: &Run, is: fn(&Phase) -> bool) {
+        let mut phase = run.phase.clone();
+        tokio::time::timeout(Duration::from_secs(10), phase.wait_for(is)).await.expect("in time").unwrap();
+    }
+
+    fn running(phase: &Phase) -> bool {
+        matches!(phase, Phase::Running)
+    }
+
+    fn over(phase: &Phase) -> bool {
+        matches!(phase, Phase::Ended(_))
+    }
+
+    #[tokio::test]
+    async fn a_run_is_kept_before_it_is_told() {
+        let lined = line().await;
+        let run = lined.runs.start(wanted(0)).ok().unwrap();
+        phase(&run, over).await;
+        assert_eq!(run.ended().unwrap().report.verdict, Verdict::Holds);
+        assert_eq!(lined.store.runs(7, 9).await.unwrap().len(), 1);
+        assert_eq!(lined.runs.verdicts(), [("holds", 1)].into());
+    }
+
+    #[tokio::test]
+    async fn asking_twice_runs_once_and_other_knobs_wait() {
+        let lined = line().await;
+        let first = lined.runs.start(wanted(1)).ok().unwrap();
+        phase(&first, running).await;
+        let again = lined.runs.start(wanted(1)).ok().unwrap();
+        let other = lined.runs.start(wanted(2)).ok().unwrap();
+        assert_eq!((again.id, lined.runs.under_way()), (first.id, 2));
+        assert!(matches!(*other.phase.borrow(), Phase::Waiting));
+        assert_eq!(lined.runs.ahead_of(other.id), 1);
+
+        first.cancel.cancel();
+        phase(&first, over).await;
+        assert!(first.ended().unwrap().cancelled);
+        phase(&other, running).await;
+        assert_eq!(lined.store.last_run(7).await.unwrap(), None, "a cancelled run isn't kept");
+    }
+
+    #[tokio::test]
+    async fn the_line_has_an_end_and_a_waiting_run_can_leave_it() {
+        let lined = line().await;
+        let all: Vec<_> =
+            (1..=1 + WAITING as u64).map(|waits| lined.runs.start(wanted(waits)).ok().unwrap()).collect();
+        assert!(lined.runs.start(wanted(99)).is_err(), "no tenth");
+        let last = all.last().unwrap();
+        last.cancel.cancel();
+        phase(last, over).await;
+        assert!(last.ended().unwrap().cancelled);
+        assert!(lined.runs.start(wanted(99)).is_ok(), "there is room again");
+    }
+
+    #[tokio::test]
+    async fn the_shutdown_ends_all() {
+        let lined = line().await;
+        let all = [1, 2, 3].map(|waits| lined.runs.start(wanted(waits)).ok().unwrap());
+        lined.shutdown.cancel();
+        tokio::time::timeout(Duration::from_secs(10), lined.runs.ended()).await.expect("all end");
+        assert!(all.iter().all(|run| run.ended().is_some_and(|it| it.cancelled)));
+        assert!(lined.runs.start(wanted(4)).is_err(), "nothing begins after it");
     }
 }

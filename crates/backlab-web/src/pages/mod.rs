@@ -109,7 +109,7 @@ fn keys() -> Markup {
                 dl { @for (key, what) in keys { div { dt { @for key in key.split(' ') { kbd { (key) } " " } } dd { (what) } } } }
             }
             p { label.check { input #keys-on type="checkbox" checked; " Single keys are in force" } }
-            form method="dialog" { button { "Close" } }
+            form method="dialog" { button autofocus { "Close" } }
         }
     }
 }

@@ -239,7 +239,7 @@ fn go(reading: &Reading, experiment: &Erased, values: &Values) -> Markup {
     html! {
         button #run-button type="submit" form=(FORM) .quiet[!ready] { @if reading.known(experiment, values) { "Run again" } @else { "Run" } }
         button #defaults-button.quiet type="button" hidden { "Put the knobs back" }
-        @if let Some(run) = reading.under_way { a href={ "/runs/" (run) } { "A run is under way" } }
+        @if let Some(run) = reading.under_way { a.while-running href={ "/runs/" (run) } { "A run is under way" } }
         @if reading.last.is_none() || !ready { span.soft { "Runs on this machine" (with(experiment)) "." } }
     }
 }
