@@ -96,6 +96,22 @@ impl Wire {
     }
 }
 
+/// What lets a handler use `?`: any error becomes an answer of 500 that says what it was.
+#[derive(Debug)]
+pub struct Failed(anyhow::Error);
+
+impl<E: Into<anyhow::Error>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl axum::response::IntoResponse for Failed {
+    fn into_response(self) -> axum::response::Response {
+        (StatusCode::INTERNAL_SERVER_ERROR, format!("{:#}", self.0)).into_response()
+    }
+}
+
 /// Whether an answer says that something went wrong.
 pub(crate) fn fate(status: StatusCode) -> Fate {
     if status.is_client_error() || status.is_server_error() { Fate::Refused } else { Fate::Arrived }

@@ -4,7 +4,7 @@ pub use anyhow::{Context, anyhow, bail, ensure};
 pub use axum::extract::{Path, Query, State};
 pub use axum::http::{HeaderMap, Method, StatusCode};
 pub use axum::response::{IntoResponse, Response};
-pub use axum::routing::{any, delete, get, patch, post, put};
+pub use axum::routing::{any, delete, get, options, patch, post, put};
 pub use axum::{Json, Router};
 pub use backlab_engine::{Choice, Claim, Experiment, Fault, Prediction, Result, choices, claim, params};
 pub use backlab_figures::{
@@ -13,7 +13,7 @@ pub use backlab_figures::{
 };
 pub use backlab_parts::clock::Clock;
 pub use backlab_parts::gate::{Barrier, Gate};
-pub use backlab_parts::http::{Client, NoAnswer, Reply, Server, Why};
+pub use backlab_parts::http::{Client, Failed, NoAnswer, Reply, Server, Why};
 pub use backlab_parts::load::{Load, Loaded};
 pub use backlab_parts::proxy::{self, Proxy, Way};
 pub use backlab_parts::sqlite::Sqlite;
