@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 mod line;
 
@@ -46,6 +48,7 @@ pub struct Load {
     headers: String,
     body: Vec<u8>,
     keep: Option<HeaderName>,
+    end: CancellationToken,
 }
 
 /// What became of the requests.
@@ -102,6 +105,7 @@ impl Load {
             headers: String::new(),
             body: Vec::new(),
             keep: None,
+            end: CancellationToken::new(),
         }
     }
 
@@ -135,6 +139,12 @@ impl Load {
     /// Begins no request after this long.
     pub fn during(mut self, during: Duration) -> Self {
         self.during = during;
+        self
+    }
+
+    /// Begins no request once this is cancelled, for a load that goes on until something has happened.
+    pub fn until(mut self, end: CancellationToken) -> Self {
+        self.end = end;
         self
     }
 
@@ -301,6 +311,7 @@ struct Job {
 async fn run(load: &Load, to: SocketAddr) -> Loaded {
     let bytes = load.bytes(to);
     let job = Arc::new(Job { began: Instant::now(), next: AtomicU64::new(0), to, load: load.clone(), bytes });
+    let ended = AbortOnDropHandle::new(tokio::spawn(ended_after(job.clone())));
     let mut workers = JoinSet::new();
     for _ in 0..load.connections {
         workers.spawn(work(job.clone()));
@@ -309,13 +320,22 @@ async fn run(load: &Load, to: SocketAddr) -> Loaded {
     shots.sort_unstable_by_key(|shot| shot.intended_ns);
     let lag_ns = shots.iter().map(|shot| shot.sent_ns - shot.intended_ns).max().unwrap_or(0);
     let end_ns = shots.iter().map(|shot| shot.end_ns).max().unwrap_or(0);
-    let due = load.per_second.map_or(0, |rate| load.requests.min(due(rate, load.during)));
+    // Where all was sent before the time was over, nobody waits for the rest of it.
+    let early = !load.end.is_cancelled();
+    let ended = if early { load.during } else { ended.await.unwrap_or(load.during).min(load.during) };
+    let due = load.per_second.map_or(0, |rate| load.requests.min(due(rate, ended)));
     Loaded {
         unsent: due.saturating_sub(shots.len() as u64),
         shots,
         took: Duration::from_nanos(end_ns),
         worst_lag: Duration::from_nanos(lag_ns),
     }
+}
+
+/// How long requests were begun.
+async fn ended_after(job: Arc<Job>) -> Duration {
+    let _ = timeout(job.load.during, job.load.end.cancelled()).await;
+    job.began.elapsed()
 }
 
 /// One worker: a connection, and one request after the other on it.
@@ -355,7 +375,7 @@ impl Job {
     async fn turn(&self) -> Option<(u64, u64)> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (now_ns, during_ns) = (self.now_ns(), self.load.during.as_nanos() as u64);
-        if number >= self.load.requests {
+        if number >= self.load.requests || self.load.end.is_cancelled() {
             return None;
         }
         let Some(rate) = self.load.per_second else {
@@ -366,7 +386,9 @@ impl Job {
             return None;
         }
         if intended_ns > now_ns {
-            sleep(Duration::from_nanos(intended_ns - now_ns)).await;
+            let start = sleep(Duration::from_nanos(intended_ns - now_ns));
+            // A turn that the end has overtaken is given up.
+            self.load.end.run_until_cancelled(start).await?;
         }
         Some((number, intended_ns))
     }

@@ -169,3 +169,22 @@ async fn a_load_outside_its_limits_is_refused() {
         assert!(lab.load("crowd", addr, &load).await.is_err(), "{load:?}");
     }
 }
+
+#[tokio::test]
+async fn a_load_ends_when_it_is_told_to_and_counts_nothing_after_that_as_unsent() {
+    let lab = Lab::open(1, Trace::default()).unwrap();
+    let server = lab.serve("server", Router::new().route("/", get(|| async { "ok" }))).unwrap();
+    let end = tokio_util::sync::CancellationToken::new();
+    let load = Load::open(200, 4).get("/").during(Duration::from_secs(30)).until(end.clone());
+    let watch = async {
+        while server.executed_of("GET /") < 20 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        end.cancel();
+    };
+    let (loaded, ()) = tokio::join!(lab.load("crowd", &server, &load), watch);
+    let loaded = loaded.unwrap();
+    assert!(loaded.shots.len() >= 20 && loaded.shots.len() < 6000, "{}", loaded.shots.len());
+    assert!(loaded.unsent <= 1, "{}", loaded.unsent);
+    lab.close().await;
+}
