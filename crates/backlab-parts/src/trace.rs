@@ -1,7 +1,8 @@
 //! The trace of a run: which part said what to which, in the order in which it happened.
 //!
 //! Parts write here, experiments only announce steps. A trace stays small however much is said: each step keeps its
-//! first messages as a sample, and every pair of parts keeps exact counts.
+//! first messages as a sample, what parts did on their own, and what was said just after that; every pair of parts
+//! keeps exact counts.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -10,8 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
 
-/// Messages that a single step keeps; later ones are counted only.
-pub const KEPT_PER_STEP: usize = 48;
+/// Messages that a step keeps from its beginning.
+pub const KEPT_PER_STEP: usize = 32;
+/// Notes that a step keeps, wherever they stand in it.
+pub const NOTES_PER_STEP: usize = 16;
+/// Messages that a step keeps after each note, since they show what came of it.
+pub const KEPT_AFTER_NOTE: usize = 4;
 /// Events that a whole trace keeps.
 pub const KEPT: usize = 480;
 /// Characters that the text of one event keeps.
@@ -66,8 +71,22 @@ struct Shared {
 struct Kept {
     events: Vec<Event>,
     counts: BTreeMap<(String, String), Count>,
-    in_step: usize,
+    /// What the step under way may still keep: messages from its beginning, notes, messages after a note.
+    budget: Budget,
     skipped: u64,
+}
+
+#[derive(Debug)]
+struct Budget {
+    messages: usize,
+    notes: usize,
+    after_note: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { messages: KEPT_PER_STEP, notes: NOTES_PER_STEP, after_note: 0 }
+    }
 }
 
 impl Default for Trace {
@@ -137,7 +156,7 @@ impl Trace {
             let count = kept.counts.entry((from.to_owned(), to.to_owned())).or_default();
             count.messages += 1;
             count.lost += u64::from(fate == Fate::Lost);
-            kept.sample(event);
+            kept.message(event);
         });
     }
 
@@ -156,7 +175,7 @@ impl Trace {
         let event = || Event::Note { at: at.into(), what: short(what), fate, at_us };
         match self.0.elsewhere {
             Some(take) => take(event()),
-            None => self.push(|kept| kept.sample(event)),
+            None => self.push(|kept| kept.note(event)),
         }
     }
 
@@ -207,17 +226,33 @@ impl Trace {
 }
 
 impl Kept {
-    fn sample(&mut self, event: impl FnOnce() -> Event) {
-        if self.in_step < KEPT_PER_STEP && self.events.len() < KEPT {
-            self.in_step += 1;
+    fn message(&mut self, event: impl FnOnce() -> Event) {
+        let Budget { messages, after_note, .. } = &mut self.budget;
+        let room = if *messages > 0 { messages } else { after_note };
+        if *room > 0 && self.events.len() < KEPT {
+            *room -= 1;
+            self.close_gap();
             self.events.push(event());
         } else {
             self.skipped += 1;
         }
     }
 
+    fn note(&mut self, event: impl FnOnce() -> Event) {
+        if self.budget.notes > 0 && self.events.len() < KEPT {
+            self.budget.notes -= 1;
+            self.budget.after_note = KEPT_AFTER_NOTE;
+            self.close_gap();
+            self.events.push(event());
+        }
+    }
+
     fn close_step(&mut self) {
-        self.in_step = 0;
+        self.budget = Budget::default();
+        self.close_gap();
+    }
+
+    fn close_gap(&mut self) {
         if self.skipped > 0 {
             self.events.push(Event::Gap { count: std::mem::take(&mut self.skipped) });
         }
@@ -245,14 +280,20 @@ mod tests {
             trace.message("a", "b", i);
         }
         trace.lost("a", "b", "gone");
+        trace.note("b", "falls over");
+        trace.message("a", "b", "after the note");
         trace.step("calm");
         trace.message("b", "a", "hello");
 
         let count = trace.counts()[&("a".to_owned(), "b".to_owned())];
-        assert_eq!(count, Count { messages: 1001, lost: 1 });
-        assert_eq!(trace.total(), 1002);
+        assert_eq!(count, Count { messages: 1002, lost: 1 });
+        assert_eq!(trace.total(), 1003);
         let events = trace.events(0);
-        assert_eq!(events.len(), 1 + KEPT_PER_STEP + 1 + 2, "step, sample, gap, step, message");
+        assert_eq!(
+            events.len(),
+            1 + KEPT_PER_STEP + 3 + 2,
+            "step, sample, gap, note, message after it, step, message"
+        );
         assert_eq!(events[1 + KEPT_PER_STEP], Event::Gap { count: 1001 - KEPT_PER_STEP as u64 });
         assert_eq!(trace.events(events.len() - 1).len(), 1);
         assert_eq!(trace.whole(), events, "the last step has no gap");

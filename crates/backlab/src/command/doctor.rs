@@ -6,6 +6,7 @@ use anyhow::Result;
 use backlab_engine::inventory::{self, Part};
 use backlab_questions::ALL;
 use serde::Serialize;
+use std::io::Write;
 use std::process::ExitCode;
 
 #[derive(Debug, Serialize)]
@@ -21,28 +22,36 @@ struct Row {
 
 pub fn doctor(args: &Doctor) -> Result<ExitCode> {
     let rows: Vec<_> = inventory::ALL.iter().map(|part| row(part)).collect();
+    let mut out = std::io::stdout().lock();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let paper = Paper::of_stdout();
     for row in &rows {
         match (row.version, &row.why) {
             (Some(version), _) => {
-                println!("{} {:11} {:32} {}", paper.accent("✓"), row.name, version, paper.soft(row.purpose));
+                writeln!(
+                    out,
+                    "{} {:11} {:32} {}",
+                    paper.accent("✓"),
+                    row.name,
+                    version,
+                    paper.soft(row.purpose)
+                )?;
             }
             (None, why) => {
                 let why = why.as_deref().unwrap_or_default();
-                println!("{} {:11} {why}", paper.refuted("✗"), row.name);
-                println!("  {:11} needed by {}", "", numbers(&row.needed_by));
-                println!("  {:11} {}", "", paper.strong(row.install));
+                writeln!(out, "{} {:11} {why}", paper.refuted("✗"), row.name)?;
+                writeln!(out, "  {:11} needed by {}", "", numbers(&row.needed_by))?;
+                writeln!(out, "  {:11} {}", "", paper.strong(row.install))?;
             }
         }
     }
     let missing: Vec<_> =
         rows.iter().filter(|row| row.version.is_none()).flat_map(|row| &row.needed_by).collect();
     let runs = ALL.iter().filter(|question| question.experiment.is_some()).count();
-    println!("{}", paper.soft(format!("{} of {runs} experiments can run here.", runs - missing.len())));
+    writeln!(out, "{}", paper.soft(format!("{} of {runs} experiments can run here.", runs - missing.len())))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -28,7 +28,12 @@ pub async fn run(args: Run, home: Home) -> Result<ExitCode> {
     let paper = Paper::of_stdout();
     let quiet = args.json;
     if !quiet {
-        println!("{} {}\n", paper.soft(format!("{} ·", page.number)), paper.strong(page.title));
+        writeln!(
+            std::io::stdout(),
+            "{} {}\n",
+            paper.soft(format!("{} ·", page.number)),
+            paper.strong(page.title)
+        )?;
     }
     let predicted = match &args.predict {
         Some(text) => Some(ask.kind.parse(text).map_err(|why| anyhow!("--predict: {why}"))?),
@@ -49,7 +54,7 @@ pub async fn run(args: Run, home: Home) -> Result<ExitCode> {
         write_figures(dir, &report)?;
     }
     if quiet {
-        println!("{}", serde_json::to_string_pretty(&json::Run::new(question, &report))?);
+        writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&json::Run::new(question, &report))?)?;
     } else {
         std::io::stdout().lock().write_all(tell(&paper, question, &report).as_bytes())?;
     }
@@ -102,27 +107,27 @@ async fn watch(experiment: &Erased, order: Order, paper: Option<&Paper>) -> Resu
             report = &mut run => break report,
             changed = changes.changed(), if paper.is_some() => {
                 if changed.is_ok() && let Some(paper) = paper {
-                    shown += print_events(paper, &trace, shown);
+                    shown += print_events(paper, &trace.events(shown))?;
                 }
             }
         }
     };
     interrupted.abort();
     if let Some(paper) = paper {
-        for event in trace.whole().iter().skip(shown) {
-            println!("{}", event_line(paper, event));
-        }
-        println!();
+        print_events(paper, trace.whole().get(shown..).unwrap_or_default())?;
+        writeln!(std::io::stdout())?;
     }
     report
 }
 
-fn print_events(paper: &Paper, trace: &Trace, from: usize) -> usize {
-    let events = trace.events(from);
-    for event in &events {
-        println!("{}", event_line(paper, event));
+/// Prints events a line each; returns how many those were.
+fn print_events(paper: &Paper, events: &[Event]) -> Result<usize> {
+    let mut out = std::io::stdout().lock();
+    for event in events {
+        writeln!(out, "{}", event_line(paper, event))?;
     }
-    events.len()
+    out.flush()?;
+    Ok(events.len())
 }
 
 fn event_line(paper: &Paper, event: &Event) -> String {

@@ -10,6 +10,7 @@ use backlab_questions::{ALL, Question};
 use futures::StreamExt;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -36,9 +37,9 @@ pub async fn verify(args: Verify) -> Result<ExitCode> {
     if args.json {
         let questions = reports.iter().map(|(question, report)| json::Run::new(question, report)).collect();
         let verified = Verified { verdict, seconds: (seconds * 1000.0).round() / 1000.0, questions };
-        println!("{}", serde_json::to_string_pretty(&verified)?);
+        writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&verified)?)?;
     } else {
-        print!("{}", lines(&Paper::of_stdout(), &reports, verdict, seconds));
+        write!(std::io::stdout(), "{}", lines(&Paper::of_stdout(), &reports, verdict, seconds))?;
     }
     Ok(super::run::exit_code(verdict))
 }
