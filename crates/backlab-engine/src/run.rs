@@ -108,7 +108,7 @@ impl Report {
 /// The trace as a figure; none where nobody said anything.
 pub fn sequence(trace: &Trace) -> Option<Figure> {
     let events = trace.whole();
-    let mut drawn = Sequence::default();
+    let mut drawn = Sequence { participants: trace.parts(), ..Sequence::default() };
     for event in &events {
         let row = match event {
             Event::Step { what } => SequenceRow::Step { label: what.clone() },

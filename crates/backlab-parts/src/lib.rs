@@ -74,6 +74,11 @@ impl Lab {
         self.0.trace.step(what);
     }
 
+    /// Names the parts in the order in which the figure of the messages shall stand them.
+    pub fn cast<'a>(&self, parts: impl IntoIterator<Item = &'a str>) {
+        self.0.trace.cast(parts);
+    }
+
     pub fn trace(&self) -> &Trace {
         &self.0.trace
     }

@@ -36,6 +36,17 @@ pub enum Event {
     Gap { count: u64 },
 }
 
+impl Event {
+    /// The parts that it is about.
+    fn names(&self) -> Vec<&str> {
+        match self {
+            Self::Message { from, to, .. } => vec![from, to],
+            Self::Note { at, .. } => vec![at],
+            Self::Step { .. } | Self::Gap { .. } => Vec::new(),
+        }
+    }
+}
+
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -69,6 +80,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Kept {
+    cast: Vec<String>,
     events: Vec<Event>,
     counts: BTreeMap<(String, String), Count>,
     /// What the step under way may still keep: messages from its beginning, notes, messages after a note.
@@ -124,6 +136,25 @@ impl Trace {
             kept.close_step();
             kept.events.push(Event::Step { what: short(what) });
         });
+    }
+
+    /// Names parts in the order in which a figure of the messages shall stand them; others follow as they appear.
+    pub fn cast<'a>(&self, parts: impl IntoIterator<Item = &'a str>) {
+        self.kept().cast = parts.into_iter().map(str::to_owned).collect();
+    }
+
+    /// The parts that said something or did something, in the order of their figure.
+    pub fn parts(&self) -> Vec<String> {
+        let kept = self.kept();
+        let mut parts: Vec<String> = Vec::new();
+        let seen = |name: &String| kept.events.iter().any(|event| event.names().contains(&name.as_str()));
+        let appeared = kept.events.iter().flat_map(Event::names).map(str::to_owned);
+        for name in kept.cast.iter().filter(|name| seen(name)).cloned().chain(appeared) {
+            if !parts.contains(&name) {
+                parts.push(name);
+            }
+        }
+        parts
     }
 
     /// A message that arrived.
@@ -297,6 +328,15 @@ mod tests {
         assert_eq!(events[1 + KEPT_PER_STEP], Event::Gap { count: 1001 - KEPT_PER_STEP as u64 });
         assert_eq!(trace.events(events.len() - 1).len(), 1);
         assert_eq!(trace.whole(), events, "the last step has no gap");
+    }
+
+    #[test]
+    fn the_cast_stands_first_and_only_who_appears() {
+        let trace = Trace::default();
+        trace.cast(["client", "server", "nobody"]);
+        trace.note("late", "hello");
+        trace.message("server", "client", "hi");
+        assert_eq!(trace.parts(), ["client", "server", "late"]);
     }
 
     #[test]

@@ -97,6 +97,7 @@ impl Experiment for BlueGreenDeployment {
     }
 
     async fn run(lab: &Lab, p: &Params) -> Result<Observed> {
+        lab.cast(["crowd", "router", "blue", "green", "pipeline", "database"]);
         lab.step("A: stop the old version, then start the new one");
         let stop_then_start = Site::open(lab, p, "a", Policy::PerRequest).await?.stop_then_start().await?;
         lab.step("B: start the new version, switch the router, kill the old version at once");

@@ -155,7 +155,7 @@ fn tell(paper: &Paper, question: &Question, report: &Report) -> String {
     let mut out = String::new();
     let figures = report.figures.iter().filter(|figure| figure.title != "messages");
     for figure in figures {
-        let _ = writeln!(out, "{}\n{}\n", paper.strong(&figure.title), figure.terminal(paper.look));
+        let _ = writeln!(out, "{}\n", figure.terminal(paper.look));
     }
     if let Some(asked) = &report.prediction {
         let truth =
