@@ -1,6 +1,6 @@
 //! Shared arithmetic: how wide text is, how it wraps, how figures are written, where ticks stand.
 
-use crate::Tone;
+use crate::{SequenceRow, Tone};
 
 /// Size of sans text in CSS pixels; the style sheet says the same.
 pub const SANS_PX: f64 = 12.0;
@@ -85,8 +85,10 @@ pub fn wrap(text: &str, room: f64, most: usize, measure: impl Fn(&str) -> f64) -
     }
     let cut = lines.len() > most || lines.iter().any(|line| measure(line) > room);
     if lines.len() > most {
-        let rest = lines.split_off(most.saturating_sub(1)).join(" ");
-        lines.push(ellipsise(&rest, room, &measure));
+        lines.truncate(most);
+        if let Some(last) = lines.last_mut() {
+            *last = ellipsise(&format!("{last}…"), room, &measure);
+        }
     }
     let lines = lines.iter().map(|line| ellipsise(line, room, &measure)).collect();
     Wrapped { lines, cut }
@@ -333,6 +335,19 @@ pub fn runs(arcs: &[crate::Arc], slots: usize) -> Vec<Run> {
     runs
 }
 
+/// Rows as they are drawn: the same message three times or more in a row becomes one, with the count in its label.
+pub fn with_repeats_counted(rows: &[SequenceRow]) -> Vec<SequenceRow> {
+    let same = |a: &SequenceRow, b: &SequenceRow| a == b && matches!(a, SequenceRow::Message { .. });
+    let drawn = |rows: &[SequenceRow]| match rows {
+        [SequenceRow::Message { from, to, label, lost, tone }, _, _, ..] => {
+            let label = format!("{label} × {}", rows.len()).trim_start().to_owned();
+            vec![SequenceRow::Message { from: *from, to: *to, label, lost: *lost, tone: *tone }]
+        }
+        _ => rows.to_vec(),
+    };
+    rows.chunk_by(same).flat_map(drawn).collect()
+}
+
 /// What an owner holds of a ring: the share of the circle and the number of arcs after merging neighbours.
 pub fn share(arcs: &[crate::Arc], owner: usize) -> (f64, usize) {
     let held = arcs.iter().filter(|a| a.owner == owner && a.from.is_finite() && a.to.is_finite());
@@ -384,6 +399,20 @@ mod tests {
     #[test]
     fn labels_are_moved_apart_but_keep_their_order() {
         assert_eq!(spread(&[50.0, 52.0, 10.0], 15.0, 0.0, 60.0), [45.0, 60.0, 10.0]);
+    }
+
+    #[test]
+    fn the_same_message_in_a_row_is_drawn_once_with_its_count() {
+        let message = |label: &str| SequenceRow::Message {
+            from: 0,
+            to: 1,
+            label: label.to_owned(),
+            lost: false,
+            tone: Tone::Plain,
+        };
+        let [a, b] = ["a", "b"].map(message);
+        let rows = [a.clone(), a.clone(), b.clone(), a.clone(), a.clone(), a.clone()];
+        assert_eq!(with_repeats_counted(&rows), [a.clone(), a, b, message("a × 3")]);
     }
 
     #[test]

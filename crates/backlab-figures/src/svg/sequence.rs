@@ -1,7 +1,7 @@
 //! Messages between lanes, time running down.
 
 use super::canvas::{Canvas, Path, Type};
-use crate::layout::{LINE_PX, with_sign};
+use crate::layout::{LINE_PX, with_repeats_counted, with_sign};
 use crate::{Sequence, SequenceRow, Tone};
 
 /// Lanes are not drawn further apart than this, however wide the canvas is.
@@ -24,7 +24,7 @@ pub fn draw(canvas: &mut Canvas, it: &Sequence) {
     let mut rows = Canvas::new(canvas.width);
     let mut y = top;
     let mut gaps = vec![];
-    for row in &it.rows {
+    for row in &with_repeats_counted(&it.rows) {
         let start = y;
         y += match row {
             SequenceRow::Message { from, to, label, lost, tone } => {

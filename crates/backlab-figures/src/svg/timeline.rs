@@ -117,19 +117,18 @@ fn draw_moments(canvas: &mut Canvas, lane: &Lane, x: &Scale, y: f64) {
     for tone in [Tone::Soft, Tone::Plain, Tone::Accent, Tone::Refuted] {
         let apart = match tone {
             Tone::Plain | Tone::Soft => 1.5,
-            Tone::Accent => 4.0,
-            Tone::Refuted => 6.0,
+            Tone::Accent => 3.0,
+            Tone::Refuted => 4.5,
         };
-        let at = lane.moments.iter().filter(|m| m.tone == tone).filter_map(|m| x.at(m.at));
-        let mut pixels: Vec<_> = at.map(|x| (x / apart).round() as i64).collect();
-        pixels.sort_unstable();
-        pixels.dedup();
-        let path =
-            pixels.iter().map(|&pixel| pixel as f64 * apart).fold(Path::default(), |path, x| match tone {
-                Tone::Plain | Tone::Soft => path.vertical(x, y - 9.0, y),
-                Tone::Accent => path.dot(x, y - 4.0),
-                Tone::Refuted => path.cross(x, y + 6.0),
-            });
+        let mut places: Vec<_> =
+            lane.moments.iter().filter(|m| m.tone == tone).filter_map(|m| x.at(m.at)).collect();
+        places.sort_by(f64::total_cmp);
+        places.dedup_by(|later, kept| *later - *kept < apart);
+        let path = places.into_iter().fold(Path::default(), |path, x| match tone {
+            Tone::Plain | Tone::Soft => path.vertical(x, y - 9.0, y),
+            Tone::Accent => path.dot(x, y - 4.0),
+            Tone::Refuted => path.cross(x, y + 6.0),
+        });
         canvas.path(if tone == Tone::Accent { "dots" } else { "ink" }, tone, &path, "");
     }
 }

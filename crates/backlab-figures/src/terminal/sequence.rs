@@ -2,7 +2,7 @@
 
 use super::screen::{Screen, clean};
 use super::{cut, lines};
-use crate::layout::{columns, number, with_sign};
+use crate::layout::{columns, number, with_repeats_counted, with_sign};
 use crate::{Sequence, SequenceRow, Tone};
 
 /// Lanes are not drawn further apart than this.
@@ -14,7 +14,7 @@ pub fn draw(mut screen: Screen, it: &Sequence) -> Screen {
     }
     let lanes = lanes(&it.participants, screen.width);
     heads(&mut screen, &lanes, &it.participants);
-    for row in &it.rows {
+    for row in &with_repeats_counted(&it.rows) {
         match row {
             SequenceRow::Message { from, to, label, lost, tone } => {
                 match (lanes.get(*from), lanes.get(*to)) {
