@@ -117,10 +117,12 @@ pub(crate) fn fate(status: StatusCode) -> Fate {
     if status.is_client_error() || status.is_server_error() { Fate::Refused } else { Fate::Arrived }
 }
 
-/// `content-type` as RFCs write it: `Content-Type`. But for `ETag`.
+/// `content-type` as RFCs write it: `Content-Type`, but `ETag` and `WWW-Authenticate`.
 fn title_case(name: &HeaderName) -> String {
-    if name == http::header::ETAG {
-        return "ETag".to_owned();
+    match *name {
+        http::header::ETAG => return "ETag".to_owned(),
+        http::header::WWW_AUTHENTICATE => return "WWW-Authenticate".to_owned(),
+        _ => {}
     }
     let mut start = true;
     let word = |c: char| {
