@@ -162,10 +162,10 @@ impl Experiment for JwtStructureAndAttacks {
     async fn run(lab: &Lab, p: &Params) -> Result<Observed> {
         let workshop = Workshop::open(lab, p).await?;
         let token = genuine(&workshop.issuer)?;
-        let changes = tokio::task::spawn_blocking({
+        let changes = tokio::spawn({
             let (token, believer, strict) =
                 (token.clone(), workshop.believer.clone(), workshop.strict.clone());
-            move || change_everything(&token, &believer, &strict)
+            async move { try_changes(&token, believer, strict).await }
         });
         lab.step("The genuine token, at both servers");
         let mut tried = vec![workshop.try_both("the genuine token", &token).await?];
@@ -178,7 +178,7 @@ impl Experiment for JwtStructureAndAttacks {
         lab.step("A service that signs with HS256: the forger holds one token of it");
         let guess = guess(lab, p, &workshop.clock).await?;
         let read = token.split('.').nth(1).and_then(|part| decoded(part).ok());
-        Ok(Observed { token, put_in: user(), read, changes: changes.await?, tried, guess, around_exp })
+        Ok(Observed { token, put_in: user(), read, changes: changes.await??, tried, guess, around_exp })
     }
 
     fn claims(p: &Params, seen: &Observed) -> Vec<Claim> {
@@ -341,26 +341,44 @@ fn status(moved: Option<&Moved>) -> String {
     moved.map_or("nothing".to_owned(), |it| it.strict.to_string())
 }
 
-/// Changes each bit of the signature and each character before it, one at a time, and asks both verifiers.
-fn change_everything(token: &str, believer: &Believer, strict: &Strict) -> Changes {
-    let mut changes = Changes::default();
-    let Some((signed, signature)) = token.rsplit_once('.') else { return changes };
-    let signature = BASE64URL.decode(signature).unwrap_or_default();
-    let mut ask = |token: String| {
-        changes.accepted_by_believer += u64::from(believer.verify_offline(&token).is_ok());
-        changes.accepted_by_strict += u64::from(strict.verify(&token, START).is_ok());
+/// Asks both verifiers about each changed token, side by side.
+async fn try_changes(token: &str, believer: Believer, strict: Arc<Strict>) -> Result<Changes> {
+    let (bits, characters) = (with_a_bit_flipped(token), with_a_character_replaced(token));
+    let (signature_bits, characters_changed) = (bits.len() as u64, characters.len() as u64);
+    let all = Arc::new([bits, characters].concat());
+    let accepted = |all: Arc<Vec<String>>, accepts: Box<dyn Fn(&str) -> bool + Send>| {
+        tokio::task::spawn_blocking(move || all.iter().filter(|token| accepts(token)).count() as u64)
     };
-    for bit in 0..signature.len() * 8 {
+    let by_believer = accepted(all.clone(), Box::new(move |token| believer.verify_offline(token).is_ok()));
+    let by_strict = accepted(all, Box::new(move |token| strict.verify(token, START).is_ok()));
+    Ok(Changes {
+        signature_bits,
+        characters: characters_changed,
+        accepted_by_believer: by_believer.await?,
+        accepted_by_strict: by_strict.await?,
+    })
+}
+
+/// For each bit of the signature, the token with just that one changed.
+fn with_a_bit_flipped(token: &str) -> Vec<String> {
+    let Some((signed, signature)) = token.rsplit_once('.') else { return vec![] };
+    let signature = BASE64URL.decode(signature).unwrap_or_default();
+    let flipped = |bit: usize| {
         let mut changed = signature.clone();
         changed[bit / 8] ^= 1 << (bit % 8);
-        ask(format!("{signed}.{}", BASE64URL.encode(changed)));
-    }
-    let positions: Vec<usize> = (0..signed.len()).filter(|&at| signed.as_bytes()[at] != b'.').collect();
-    for &at in &positions {
-        let other = if signed.as_bytes()[at] == b'A' { "B" } else { "A" };
-        ask(format!("{}{other}{}", &signed[..at], &token[at + 1..]));
-    }
-    Changes { signature_bits: signature.len() as u64 * 8, characters: positions.len() as u64, ..changes }
+        format!("{signed}.{}", BASE64URL.encode(changed))
+    };
+    (0..signature.len() * 8).map(flipped).collect()
+}
+
+/// For each character of header and payload, the token with another one there.
+fn with_a_character_replaced(token: &str) -> Vec<String> {
+    let signed = token.rsplit_once('.').map_or("", |it| it.0);
+    let replaced = |(at, c): (usize, char)| {
+        let other = if c == 'A' { "B" } else { "A" };
+        format!("{}{other}{}", &token[..at], &token[at + 1..])
+    };
+    signed.char_indices().filter(|it| it.1 != '.').map(replaced).collect()
 }
 
 /// A forger who holds one token of an HS256 service looks for the secret on its own machine.
