@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::Sub;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -80,6 +81,7 @@ impl Postgres {
             client: client.to_owned(),
             server: self.name.clone(),
             trace: self.lab.trace().clone(),
+            is_told: AtomicBool::new(true),
             counts: Mutex::default(),
         });
         let socket = self.dir.join(format!(".s.PGSQL.{PORT}"));
@@ -104,6 +106,11 @@ impl Wire {
     pub async fn connect(&self) -> Result<PgConnection> {
         let connection = self.options.connect().await;
         connection.with_context(|| format!("connect {} through {}", self.seen.client, self.address))
+    }
+
+    /// From now on statements are counted only, and no longer in the trace: for what is repeated too often to be read.
+    pub fn hush(&self) {
+        self.seen.is_told.store(false, Ordering::Relaxed);
     }
 
     /// What has crossed so far. Whatever a client has an answer to is in it.
@@ -213,10 +220,15 @@ struct Seen {
     client: String,
     server: String,
     trace: Trace,
+    is_told: AtomicBool,
     counts: Mutex<Counts>,
 }
 
 impl Seen {
+    fn trace(&self) -> Option<&Trace> {
+        self.is_told.load(Ordering::Relaxed).then_some(&self.trace)
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -296,30 +308,30 @@ impl<'a> Talk<'a> {
 
     fn executes(&mut self, text: &str) {
         self.seen.counts().statements += 1;
-        self.seen.trace.message(&self.seen.client, &self.seen.server, words(text));
+        if let Some(trace) = self.seen.trace() {
+            trace.message(&self.seen.client, &self.seen.server, words(text));
+        }
     }
 
     fn answered(&mut self, message: &Message) {
+        if message.tag == b'D' {
+            self.seen.counts().rows += 1;
+        }
+        let Some(trace) = self.seen.trace() else { return };
         let (from, to) = (&self.seen.server, &self.seen.client);
         match message.tag {
-            b'D' => self.seen.counts().rows += 1,
             b'C' => {
                 let tag = String::from_utf8_lossy(&message.body);
                 let tag = tag.trim_end_matches('\0');
                 match tag.strip_prefix("SELECT ") {
-                    Some("1") => self.seen.trace.message(from, to, "1 row"),
-                    Some(rows) => self.seen.trace.message(from, to, format_args!("{rows} rows")),
-                    None => self.seen.trace.message(from, to, tag),
+                    Some("1") => trace.message(from, to, "1 row"),
+                    Some(rows) => trace.message(from, to, format_args!("{rows} rows")),
+                    None => trace.message(from, to, tag),
                 }
             }
             b'E' => {
-                let field = |kind| {
-                    let mut fields = message.body.split(|byte| *byte == 0);
-                    let field = fields.find_map(|it| it.strip_prefix(&[kind]))?;
-                    Some(String::from_utf8_lossy(field).into_owned())
-                };
-                let (code, text) = (field(b'C').unwrap_or_default(), field(b'M').unwrap_or_default());
-                self.seen.trace.refused(from, to, format_args!("ERROR {code} {text}"));
+                let (code, text) = (message.field(b'C'), message.field(b'M'));
+                trace.refused(from, to, format_args!("ERROR {code} {text}"));
             }
             _ => {}
         }
@@ -333,6 +345,15 @@ struct Message {
     tag: u8,
     /// At most [`LOOKED_AT`] bytes of it.
     body: Vec<u8>,
+}
+
+impl Message {
+    /// A field of an error, by its letter (manual, 55.8).
+    fn field(&self, letter: u8) -> String {
+        let mut fields = self.body.split(|byte| *byte == 0);
+        let field = fields.find_map(|it| it.strip_prefix(&[letter])).unwrap_or_default();
+        String::from_utf8_lossy(field).into_owned()
+    }
 }
 
 /// Cuts a stream of bytes into messages: a tag, a length that counts itself (four bytes, big-endian), a body.
@@ -383,6 +404,7 @@ mod tests {
             client: "app".into(),
             server: "postgres".into(),
             trace: Trace::default(),
+            is_told: AtomicBool::new(true),
             counts: Mutex::default(),
         };
         let mut talk = Talk::new(&seen);
