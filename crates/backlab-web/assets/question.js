@@ -113,22 +113,30 @@ function finish() {
   buttons();
 }
 
+// Cancel stands where Run stood, and takes over the focus; and the other way round.
 function buttons() {
   const go = $("go");
-  for (const old of go.querySelectorAll(".while-running")) old.remove();
-  $("run-button").hidden = under_way !== null;
+  const focused = go.contains(document.activeElement);
+  for (const it of go.querySelectorAll("#run-button, #defaults-button, .at-rest")) it.classList.toggle("away", under_way !== null);
+  for (const it of go.querySelectorAll(".while-running")) it.remove();
   for (const button of document.querySelectorAll("#faults button")) button.disabled = under_way !== null;
-  if (under_way === null) return;
-  const cancel = document.createElement("button");
-  cancel.type = "button";
-  cancel.id = "cancel-button";
-  cancel.className = "while-running";
-  cancel.textContent = "Cancel";
-  cancel.addEventListener("click", () => fetch(`/runs/${under_way}/cancel`, { method: "POST", headers: { Accept: "application/json" } }).catch(lost));
+  if (under_way !== null) go.prepend(cancelButton(), clock());
+  if (focused) $(under_way === null ? "run-button" : "cancel-button").focus();
+}
+
+function cancelButton() {
+  const button = document.createElement("button");
+  Object.assign(button, { type: "button", id: "cancel-button", className: "quiet while-running", textContent: "Cancel" });
+  button.addEventListener("click", () => {
+    fetch(`/runs/${under_way}/cancel`, { method: "POST", headers: { Accept: "application/json" } }).catch(lost);
+  });
+  return button;
+}
+
+function clock() {
   const clock = document.createElement("span");
-  clock.id = "clock";
-  clock.className = "soft while-running";
-  go.prepend(cancel, clock);
+  Object.assign(clock, { id: "clock", className: "soft while-running" });
+  return clock;
 }
 
 // ---- knobs ---------------------------------------------------------------------------------------------------------

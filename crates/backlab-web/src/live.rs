@@ -133,7 +133,7 @@ impl Watcher {
 
     fn sequence(&mut self) {
         if let Some(figure) = backlab_engine::sequence(&self.run.trace) {
-            self.ready.push_back(Event::default().event("sequence").data(figure.svg(self.width)));
+            self.ready.push_back(Event::default().event("sequence").data(outcome::layout(&figure, self.width).into_string()));
         }
     }
 

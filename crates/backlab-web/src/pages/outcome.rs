@@ -3,13 +3,15 @@
 use super::{moment, question::plain};
 use crate::runs::Ended;
 use backlab_engine::{Asked, Claim, Report, State, Verdict};
-use backlab_figures::{Drawing, Figure};
+use backlab_figures::{Drawing, Figure, Sequence};
 use backlab_questions::Question;
 use maud::{Markup, PreEscaped, html};
 
 /// The two widths, in CSS pixels, for which each figure is laid out; the style sheet shows one of them.
 pub(crate) const WIDE: u32 = 680;
 const NARROW: u32 = 340;
+/// The least width, in CSS pixels, of a lane in a sequence.
+const LANE: u32 = 74;
 
 /// A run that has just ended.
 pub(crate) fn ended(question: &Question, ended: &Ended) -> Markup {
@@ -100,8 +102,25 @@ pub(crate) fn figure(it: &Figure) -> Markup {
 
 fn layouts(it: &Figure) -> Markup {
     html! {
-        div.wide { (PreEscaped(it.svg(WIDE))) }
-        div.narrow { (PreEscaped(it.svg(NARROW))) }
+        div.wide { (layout(it, WIDE)) }
+        div.narrow { (layout(it, NARROW)) }
+    }
+}
+
+/// One layout. A sequence is long, so its heads are drawn once more, to stay in sight while it scrolls beneath them;
+/// and where it has many lanes it is wider than the page, since names that are cut tell nobody who speaks.
+pub(crate) fn layout(it: &Figure, width: u32) -> Markup {
+    let Drawing::Sequence(Sequence { participants, .. }) = &it.drawing else {
+        return PreEscaped(it.svg(width));
+    };
+    let wanted = u32::try_from(participants.len()).unwrap_or(u32::MAX).saturating_mul(LANE);
+    let heads = Sequence { participants: participants.clone(), rows: Vec::new() };
+    let heads = Figure::new("", "", heads).svg(width.max(wanted));
+    html! {
+        div.lanes .broad[wanted > width] {
+            div.heads aria-hidden="true" { (PreEscaped(heads)) }
+            (PreEscaped(it.svg(width.max(wanted))))
+        }
     }
 }
 

@@ -218,7 +218,6 @@ fn knob(spec: &ParamSpec, values: &Values) -> Markup {
         div.knob .choice[matches!(spec.kind, ParamKind::Choice { .. })] {
             label for=(id) {
                 (spec.name.replace('_', " "))
-                @if let ParamKind::Number { min, max, .. } = &spec.kind { " " span { (min) "–" (max) } }
             }
             @match &spec.kind {
                 ParamKind::Number { min, max, .. } =>
@@ -228,7 +227,10 @@ fn knob(spec: &ParamSpec, values: &Values) -> Markup {
                         @for option in options { option selected[*option == value] { (option) } }
                     },
             }
-            small id=(help) { (spec.help) }
+            small id=(help) {
+                (spec.help)
+                @if let ParamKind::Number { min, max, .. } = &spec.kind { " " span { (min) "–" (max) } }
+            }
         }
     }
 }
@@ -240,7 +242,7 @@ fn go(reading: &Reading, experiment: &Erased, values: &Values) -> Markup {
         button #run-button type="submit" form=(FORM) .quiet[!ready] { @if reading.known(experiment, values) { "Run again" } @else { "Run" } }
         button #defaults-button.quiet type="button" hidden { "Put the knobs back" }
         @if let Some(run) = reading.under_way { a.while-running href={ "/runs/" (run) } { "A run is under way" } }
-        @if reading.last.is_none() || !ready { span.soft { "Runs on this machine" (with(experiment)) "." } }
+        @if reading.last.is_none() || !ready { span.soft.at-rest { "Runs on this machine" (with(experiment)) "." } }
     }
 }
 
