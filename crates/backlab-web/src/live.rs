@@ -133,7 +133,9 @@ impl Watcher {
 
     fn sequence(&mut self) {
         if let Some(figure) = backlab_engine::sequence(&self.run.trace) {
-            self.ready.push_back(Event::default().event("sequence").data(outcome::layout(&figure, self.width).into_string()));
+            self.ready.push_back(
+                Event::default().event("sequence").data(outcome::layout(&figure, self.width).into_string()),
+            );
         }
     }
 

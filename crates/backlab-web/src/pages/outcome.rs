@@ -36,7 +36,7 @@ fn report(question: &Question, report: &Report, at_ms: Option<i64>) -> Markup {
         .iter()
         .partition(|it| matches!(it.drawing, Drawing::Sequence(_)) && it.title == "messages");
     html! {
-        (verdict(report))
+        (verdict(question, report))
         @for it in messages { (figure(it)) }
         @for it in figures { (figure(it)) }
         (claims(&report.claims))
@@ -44,7 +44,9 @@ fn report(question: &Question, report: &Report, at_ms: Option<i64>) -> Markup {
     }
 }
 
-fn verdict(report: &Report) -> Markup {
+fn verdict(question: &Question, report: &Report) -> Markup {
+    let changed = changed(question, report);
+    let with = if changed.is_empty() { String::new() } else { format!(", with {}", words(&changed)) };
     let (held, tried) = (
         report.claims.iter().filter(|it| it.holds()).count(),
         report.claims.iter().filter(|it| it.state != State::Untried).count(),
@@ -54,8 +56,8 @@ fn verdict(report: &Report) -> Markup {
         @if let Some(asked) = &report.prediction { (truth(asked)) }
         p.verdict-line .no[report.verdict != Verdict::Holds] {
             @match report.verdict {
-                Verdict::Holds => { "✓ " (held) " of " (tried) " claims hold." },
-                Verdict::Refuted => { "✗ " (tried - held) " of " (tried) " claims refuted, with these knobs." },
+                Verdict::Holds => { "✓ " (held) " of " (tried) " claims hold" (with) "." },
+                Verdict::Refuted => { "✗ " (tried - held) " of " (tried) " claims refuted" (with) "." },
                 Verdict::Unavailable => { "– Not run: " (why) "." },
                 Verdict::Failed => { "– The run broke, so it says nothing about the claims: " (why) "." },
             }
@@ -179,19 +181,33 @@ fn provenance(question: &Question, report: &Report, at_ms: Option<i64>) -> Marku
 /// The command that repeats a run; knobs at their defaults are left out.
 fn command(question: &Question, report: &Report) -> String {
     let mut command = format!("backlab run {}", question.page.slug);
-    for spec in question.experiment.map(|it| (it.specs)()).unwrap_or_default() {
-        let Some(value) = report.params.get(spec.name).map(plain).filter(|it| *it != spec.default()) else {
-            continue;
-        };
+    for (name, value) in changed(question, report) {
         let quoted = if value.contains(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c)) {
             format!("'{}'", value.replace('\'', r"'\''"))
         } else {
             value
         };
-        command.push_str(&format!(" --{} {quoted}", spec.name.replace('_', "-")));
+        command.push_str(&format!(" --{} {quoted}", name.replace('_', "-")));
     }
     command.push_str(&format!(" --seed {}", report.seed));
     command
+}
+
+/// The knobs that weren't at their defaults.
+fn changed(question: &Question, report: &Report) -> Vec<(&'static str, String)> {
+    let specs = question.experiment.map(|it| (it.specs)()).unwrap_or_default();
+    let set = specs.into_iter().filter_map(|spec| {
+        let value = report.params.get(spec.name).map(plain)?;
+        (value != spec.default()).then_some((spec.name, value))
+    });
+    set.collect()
+}
+
+/// Knobs as one says them: "server: inserts each time, requests: 5".
+fn words(knobs: &[(&str, String)]) -> String {
+    let each: Vec<_> =
+        knobs.iter().map(|(name, value)| format!("{}: {value}", name.replace('_', " "))).collect();
+    each.join(", ")
 }
 
 /// A part's own name, as its makers write it.

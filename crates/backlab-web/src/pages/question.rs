@@ -337,9 +337,12 @@ fn here(reading: &Reading, id: &str) -> Markup {
         .unwrap_or_default();
     let how: Vec<String> =
         std::iter::once(format!("measured here {when}")).chain(parts).chain(knobs).collect();
+    // A short figure isn't torn apart at the end of a line.
+    let short = measured.figure.chars().count() <= 24;
+    let figure = if short { measured.figure.replace(' ', "\u{a0}") } else { measured.figure.clone() };
     html! {
         a.here .no[!measured.holds] href={ "#claim-" (id) } title=(how.join(" · ")) {
-            "here:\u{a0}" (measured.figure) @if !measured.holds { " ✗" span.sr { " (refuted)" } }
+            "here:\u{a0}" (figure) @if !measured.holds { "\u{a0}✗" span.sr { " (refuted)" } }
         }
     }
 }
