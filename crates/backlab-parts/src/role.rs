@@ -30,11 +30,11 @@
 
 use crate::{Event, Lab, Process, Spec, Trace};
 use anyhow::Result;
-use futures::future::BoxFuture;
+use futures::future::LocalBoxFuture;
 use std::fmt::Display;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The environment variable that holds the role's name and arguments, as a JSON array of strings.
 const ASKED: &str = "BACKLAB_ROLE";
@@ -46,7 +46,7 @@ pub struct Role {
     pub name: &'static str,
     /// Plays it, with the arguments that its starter gave. The process ends when this does: with code 0, or with
     /// code 1 and the error on standard error.
-    pub play: fn(Vec<String>) -> BoxFuture<'static, Result<()>>,
+    pub play: fn(Vec<String>) -> LocalBoxFuture<'static, Result<()>>,
 }
 
 impl Role {
@@ -114,7 +114,11 @@ pub(crate) fn event(line: &[u8]) -> Option<Event> {
 /// Plays the role that this process was started for and ends the process; returns at once where it is Backlab itself.
 /// The first call of every `main`, before anything has been started.
 pub fn play_if_asked(roles: impl IntoIterator<Item = Role>) {
+    static ON_STAGE: Mutex<()> = Mutex::new(());
+
     let Ok(asked) = std::env::var(ASKED) else { return };
+    // Several tests of one program may come here at once: one plays, the others wait until the process ends.
+    let _alone = ON_STAGE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut asked: Vec<String> = serde_json::from_str(&asked).unwrap_or_else(|_| vec![asked]);
     let args = asked.split_off(1.min(asked.len()));
     let role = roles.into_iter().find(|role| asked.first().is_some_and(|name| name == role.name));

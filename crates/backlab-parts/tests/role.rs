@@ -36,6 +36,8 @@ async fn a_role_is_a_process_that_hears_and_answers_and_ends_with_its_function()
     let ready = format!("ready with [\"a b\", \"\\\"c\\\"\\n\"], pid {}", echo.pid());
     echo.line(SOON, |line| (line == ready).then_some(())).await.unwrap();
     assert_ne!(echo.pid(), std::process::id().cast_signed());
+    let played = echo.lines().iter().filter(|line| line.starts_with("ready")).count();
+    assert_eq!(played, 1, "although each of these tests would play it");
     echo.say("hello").await.unwrap();
     echo.line(SOON, |line| (line == "heard hello").then_some(())).await.unwrap();
     let events = lab.trace().events(1);
