@@ -143,6 +143,14 @@ impl From<ExitStatus> for Exit {
 }
 
 impl Exit {
+    /// The signal by which a process brings itself down, such as `SIGABRT`; `None` where it ended otherwise.
+    fn fault(self) -> Option<Signal> {
+        let Self::Signal(number) = self else { return None };
+        let signal = Signal::try_from(number).ok()?;
+        use Signal::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV};
+        [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV].contains(&signal).then_some(signal)
+    }
+
     /// As a shell reports it: the code, or 128 + the signal's number.
     pub fn shell_code(self) -> i32 {
         match self {
@@ -199,12 +207,15 @@ impl Lab {
         ];
         let stdin = child.stdin.take();
         self.processes().insert(pid.as_raw(), spec.stop);
-        let lab = self.clone();
+        let (lab, called) = (self.clone(), name.to_owned());
         tokio::spawn(async move {
             let exit = child.wait().await.map_or(Exit::Code(-1), Exit::from);
             for pipe in pipes.into_iter().flatten() {
                 // A grandchild may hold the pipe open for ever; what the child itself said is there at once.
                 let _ = timeout(Duration::from_millis(200), pipe).await;
+            }
+            if let Some(fault) = exit.fault() {
+                lab.trace().trouble(&called, format_args!("died: {fault}"));
             }
             lab.processes().remove(&pid.as_raw());
             tell.send_replace(Some(exit));

@@ -11,6 +11,7 @@ const ECHO: Role = Role { name: "test/echo", play: |args| Box::pin(echo(args)) }
 const BROKEN: Role =
     Role { name: "test/broken", play: |_| Box::pin(async { anyhow::bail!("the disk is on fire") }) };
 const PANICKY: Role = Role { name: "test/panicky", play: |_| Box::pin(async { panic!("oh no") }) };
+const ABORTED: Role = Role { name: "test/aborted", play: |_| Box::pin(async { std::process::abort() }) };
 const UNKNOWN: Role = Role { name: "test/unknown", play: |_| Box::pin(async { Ok(()) }) };
 
 async fn echo(args: Vec<String>) -> anyhow::Result<()> {
@@ -25,7 +26,7 @@ async fn echo(args: Vec<String>) -> anyhow::Result<()> {
 }
 
 fn lab() -> anyhow::Result<Lab> {
-    role::play_if_asked([ECHO, BROKEN, PANICKY]);
+    role::play_if_asked([ECHO, BROKEN, PANICKY, ABORTED]);
     Lab::open(1, Trace::default())
 }
 
@@ -79,5 +80,16 @@ async fn a_role_that_fails_says_why() {
         assert_eq!(process.wait(SOON).await.unwrap(), Exit::Code(code), "{}", role.name);
         assert!(process.lines().iter().any(|line| line == why) || why.is_empty(), "{:?}", process.lines());
     }
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_role_that_aborts_is_in_the_trace() {
+    let lab = lab().unwrap();
+    let none: [&str; 0] = [];
+    let process = lab.role("doomed", &ABORTED, none).await.unwrap();
+    assert_eq!(process.wait(SOON).await.unwrap(), Exit::Signal(6));
+    let died = |event: &Event| matches!(event, Event::Note { at, what, .. } if at == "doomed" && what == "died: SIGABRT");
+    assert!(lab.trace().events(0).iter().any(died), "{:?}", lab.trace().events(0));
     lab.close().await;
 }
