@@ -22,6 +22,13 @@ struct State {
     opens_at: u64,
 }
 
+impl State {
+    fn arrive(&mut self) {
+        self.arrived += 1;
+        self.open |= self.arrived >= self.opens_at;
+    }
+}
+
 impl Gate {
     /// Closed until [`open`](Self::open).
     pub fn closed() -> Self {
@@ -32,6 +39,11 @@ impl Gate {
     pub fn until(arrivals: u64) -> Self {
         let state = State { open: arrivals == 0, arrived: 0, waiting: 0, opens_at: arrivals };
         Self(Arc::new(watch::Sender::new(state)))
+    }
+
+    /// Arrives without waiting: to be counted in a crowd for which somebody else waits.
+    pub fn arrive(&self) {
+        self.0.send_modify(State::arrive);
     }
 
     /// Arrives, and waits until the gate is open.
@@ -52,9 +64,8 @@ impl Gate {
 
     async fn pass_within(&self, deadline: Duration) -> Result<()> {
         self.0.send_modify(|state| {
-            state.arrived += 1;
+            state.arrive();
             state.waiting += 1;
-            state.open |= state.arrived >= state.opens_at;
         });
         let _left = Waiting(&self.0);
         if timeout(deadline, self.reaches(|state| state.open)).await.is_err() {

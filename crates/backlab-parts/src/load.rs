@@ -8,11 +8,12 @@
 //! It is cheap, so that it measures the server and not itself: requests are written from prepared bytes, answers read
 //! into one buffer per connection and never kept.
 
-use crate::Lab;
+use crate::http::fate;
+use crate::{Fate, Lab, Trace};
 use anyhow::{Result, ensure};
 use futures::future::BoxFuture;
 use hdrhistogram::Histogram;
-use http::{HeaderName, Method};
+use http::{HeaderName, Method, StatusCode};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::net::SocketAddr;
@@ -196,21 +197,20 @@ impl Load {
 
     fn words(&self) -> String {
         let (method, target) = &self.lines[0];
-        let more = if self.lines.len() > 1 {
-            format!(" and {} others in turn", self.lines.len() - 1)
-        } else {
-            String::new()
+        let others = match self.lines.len() - 1 {
+            0 => String::new(),
+            others => format!(" and {others} others"),
         };
         match self.per_second {
-            Some(rate) => format!("{method} {target}{more}, {rate} a second"),
-            None => format!("{method} {target}{more}, {} workers", self.connections),
+            Some(rate) => format!("{method} {target}{others}, {rate} a second"),
+            None => format!("{method} {target}{others}, {} at a time", self.connections),
         }
     }
 }
 
 impl Lab {
-    /// Puts a load on a server, a proxy or any other address, under a name that the trace shows. The trace tells what is
-    /// sent and what became of it, not each message.
+    /// Puts a load on a server, a proxy or any other address, under a name that the trace shows. The trace has one
+    /// message for all requests and one for all answers of a status, and counts them all.
     ///
     /// # Errors
     /// The load is outside its limits. Failed requests are no error: they are counted.
@@ -223,9 +223,10 @@ impl Lab {
         let to = to.into();
         Box::pin(async move {
             load.check()?;
-            self.trace().note(name, load.words());
+            let server = self.wire().peer(to).name;
+            self.trace().message(name, &server, load.words());
             let loaded = run(load, to).await;
-            self.trace().note(name, loaded.words());
+            loaded.trace(self.trace(), name, &server);
             Ok(loaded)
         })
     }
@@ -271,23 +272,23 @@ impl Loaded {
         histogram
     }
 
-    fn words(&self) -> String {
-        let mut words = format!("{} sent:", self.shots.len());
+    fn trace(&self, trace: &Trace, client: &str, server: &str) {
+        trace.counted(client, server, (self.shots.len() as u64).saturating_sub(1));
         for (status, count) in self.statuses() {
-            let _ = write!(words, " {count} times {status},");
+            let reason =
+                StatusCode::from_u16(status).ok().and_then(|it| it.canonical_reason()).unwrap_or_default();
+            let fate = StatusCode::from_u16(status).map_or(Fate::Refused, fate);
+            let times = if count == 1 { String::new() } else { format!(" × {count}") };
+            trace.say(server, client, format_args!("{status} {reason}{times}"), fate);
+            trace.counted(server, client, count - 1);
         }
         for (failure, count) in self.failures() {
-            let _ = write!(words, " {count} times {failure},");
+            trace.trouble(client, format_args!("{count} without an answer: {failure}"));
         }
-        words.truncate(words.len() - 1);
         if !self.held_rate() {
-            let _ = write!(
-                words,
-                "; the rate was not held ({} not sent, {:?} late)",
-                self.unsent, self.worst_lag
-            );
+            let (unsent, lag) = (self.unsent, self.worst_lag);
+            trace.trouble(client, format_args!("the rate was not held: {unsent} not sent, one {lag:?} late"));
         }
-        words
     }
 }
 

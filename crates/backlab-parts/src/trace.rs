@@ -177,6 +177,11 @@ impl Trace {
         self.message_at(self.now_us(), from, to, what, fate);
     }
 
+    /// Counts further messages that are like one that was written, and are not written themselves.
+    pub fn counted(&self, from: &str, to: &str, further: u64) {
+        self.kept().counts.entry((from.to_owned(), to.to_owned())).or_default().messages += further;
+    }
+
     /// A message at a time of the caller's, in microseconds: for simulations with a clock of their own.
     pub fn message_at(&self, at_us: u64, from: &str, to: &str, what: impl Display, fate: Fate) {
         let event = || Event::Message { from: from.into(), to: to.into(), what: short(what), fate, at_us };

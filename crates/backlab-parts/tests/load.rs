@@ -49,7 +49,8 @@ async fn a_closed_loop_sends_as_many_as_it_was_told_over_one_connection_a_worker
     assert!(loaded.shots.is_sorted_by_key(|it| it.intended_ns));
     assert!(loaded.held_rate() && loaded.failures().is_empty());
     assert_eq!(loaded.latency_us().len(), 400);
-    assert_eq!(lab.trace().events(0).len(), 2, "what was sent and what came of it");
+    assert_eq!(lab.trace().events(0).len(), 3, "the requests, and the answers by status");
+    assert_eq!(lab.trace().total(), 800, "all of them are counted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
