@@ -20,8 +20,9 @@ pub trait Model: Clone + Eq + Hash {
     /// nobody has seen one, and any is right.
     fn apply(&self, op: &Self::Op, answer: Option<&Self::Answer>) -> Option<Self>;
 
-    /// Whether `other` must be taken out of a history together with `gone`, since it may owe its answer to it. Needed
-    /// so that [`smallest_unexplained`] means something: what is left of an explained history must be explained.
+    /// Whether `other` must be taken out of a history together with `gone`, since it may owe its answer to it. What is
+    /// left of an explained history must be explained: [`smallest_unexplained`] rests on that, and so does [`check`],
+    /// which takes out the operations without an answer to which nobody owes one.
     fn goes_with(gone: &Operation<Self>, other: &Operation<Self>) -> bool;
 }
 
@@ -83,7 +84,7 @@ struct Search<'a, M: Model> {
     history: &'a [Operation<M>],
     /// Indices of those with an answer, by call.
     answered: Vec<usize>,
-    /// Indices of those without, by call.
+    /// Indices of those without that somebody may have noticed, by call.
     unanswered: Vec<usize>,
     /// One bit for each operation of the history that the order has by now.
     done: Box<[u64]>,
@@ -95,7 +96,9 @@ impl<'a, M: Model> Search<'a, M> {
     fn new(history: &'a [Operation<M>], members: &[usize]) -> Self {
         let mut by_call = members.to_vec();
         by_call.sort_by_key(|&i| history[i].called_us);
-        let (answered, unanswered) = by_call.iter().partition(|&&i| history[i].answered.is_some());
+        let (answered, mut unanswered): (Vec<_>, Vec<_>) =
+            by_call.iter().partition(|&&i| history[i].answered.is_some());
+        unanswered.retain(|&i| by_call.iter().any(|&other| M::goes_with(&history[i], &history[other])));
         let done = vec![0; history.len().div_ceil(64)].into_boxed_slice();
         Self { history, answered, unanswered, done, first_open: 0 }
     }
@@ -120,9 +123,6 @@ impl<'a, M: Model> Search<'a, M> {
             };
             let Operation { op, answered, .. } = &self.history[i];
             let Some(after) = state.apply(op, answered.as_ref().map(|(_, answer)| answer)) else { continue };
-            if answered.is_none() && after == state {
-                continue; // Nobody could tell that it took effect.
-            }
             self.set_done(i, true);
             if !seen.insert((self.done.clone(), after.clone())) {
                 self.set_done(i, false);
@@ -272,6 +272,13 @@ mod tests {
         assert_eq!(check(&Register(0), &history, 500), Verdict::Unknown);
         assert_eq!(smallest_unexplained(&Register(0), &history, 500), [0; 0], "unknown is not rejected");
         assert_eq!(check(&Register(0), &history, 100_000), Verdict::Rejected);
+    }
+
+    #[test]
+    fn unanswered_operations_that_nobody_noticed_cost_no_search() {
+        let mut history: History = (1..=30).map(|value| unanswered(&write(value, value, 0))).collect();
+        history.extend([read(7, 50, 51), read(0, 60, 61)]);
+        assert_eq!(check(&Register(0), &history, 3), Verdict::Rejected);
     }
 
     #[test]
