@@ -188,11 +188,6 @@ impl<N: Node> Net<N> {
     pub fn show(&mut self, trace: &Trace) {
         self.core.shown = Some(trace.clone());
     }
-
-    /// Ends [`show`](Self::show).
-    pub fn hide(&mut self) {
-        self.core.shown = None;
-    }
 }
 
 /// What a node can do when it is its turn.
