@@ -32,7 +32,8 @@ pub fn draw(canvas: &mut Canvas, it: &Timeline) {
     let mut y = top;
     for lane in &it.lanes {
         y += 4.0;
-        let how = Type::sans().room(if above { canvas.width } else { indent - 14.0 }.max(1.0));
+        // Half a pixel more than the widest name, which else would be wrapped by a rounding error.
+        let how = Type::sans().room(if above { canvas.width } else { indent - 13.5 }.max(1.0));
         let base = if above { y + 12.0 } else { y + 14.0 };
         let lines = lanes.paragraph(0.0, base, &lane.name, 2, how.halo());
         if above {

@@ -36,12 +36,12 @@ pub fn draw(mut screen: Screen, it: &Timeline) -> Screen {
 }
 
 fn draw_lane(screen: &mut Screen, lane: &Lane, x: &Scale, y: usize) {
-    let spans: Vec<_> =
-        lane.spans.iter().filter_map(|s| Some((s, x.at(s.from)? as usize, x.at(s.to)? as usize))).collect();
-    let stretches: Vec<_> = spans.iter().map(|&(_, a, b)| (a.min(b) as f64, a.max(b) as f64 + 1.0)).collect();
-    let rows = rows_without_overlap(&stretches, 0.0);
+    let spans: Vec<_> = lane.spans.iter().filter_map(|s| Some((s, x.at(s.from)?, x.at(s.to)?))).collect();
+    let stretches: Vec<_> = spans.iter().map(|&(_, a, b)| (a.min(b), a.max(b))).collect();
+    // Spans that follow each other may share a cell.
+    let rows = rows_without_overlap(&stretches, -0.5);
     for (&(span, a, b), row) in spans.iter().zip(&rows) {
-        let (from, to, y) = (a.min(b), a.max(b), y + row.min(&(MOST_ROWS - 1)));
+        let (from, to, y) = (a.min(b) as usize, a.max(b) as usize, y + row.min(&(MOST_ROWS - 1)));
         let fill = if span.tone == Tone::Refuted {
             "╱"
         } else if span.tone == Tone::Soft {
