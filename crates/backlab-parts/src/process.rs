@@ -103,7 +103,9 @@ impl Spec {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true);
+            // What wants a signal of its own gets that one from `Process`, or from the kernel when Backlab dies: killed
+            // outright it would leave its children, or the kernel's objects that it owns.
+            .kill_on_drop(self.stop == Signal::SIGKILL);
         let (user, stop, memory_mb) = (self.user.clone(), self.stop, self.memory_mb);
         // SAFETY: between fork and exec only async-signal-safe system calls are made: no allocation, no lock. The user
         // was looked up before.

@@ -276,3 +276,26 @@ async fn own_a_cluster_for_ever() {
     println!("owned: {} {} {}", postgres.process().pid(), segment(&postgres), lab.dir().display());
     std::future::pending().await
 }
+
+#[test]
+fn nothing_is_left_when_the_runtime_ends_before_the_run() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (processes, segment) = runtime.block_on(async {
+        let lab = lab();
+        let postgres = lab.postgres("postgres").await.unwrap();
+        let owned = (processes(postgres.process().pid()), segment(&postgres));
+        tokio::spawn(async move {
+            let _kept = (lab, postgres);
+            std::future::pending::<()>().await;
+        });
+        owned
+    });
+    assert!(processes.len() > 3 && has_segment(&segment));
+    drop(runtime);
+    let deadline = std::time::Instant::now() + SOON;
+    while processes.iter().any(|pid| is_alive(*pid)) {
+        assert!(std::time::Instant::now() < deadline, "processes are still there");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(!has_segment(&segment));
+}
