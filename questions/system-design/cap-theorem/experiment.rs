@@ -278,7 +278,7 @@ fn latency(seen: &Observed) -> Vec<Claim> {
     vec![
         claim("costs-a-round-trip", waits, "a node answers before it has heard from another")
             .witness(!tested.reads.is_empty(), witness(tested))
-            .that(fewest >= 1.0, format_args!("{fewest} or more"), "1 or more"),
+            .that(fewest >= 1.0, format_args!("{fewest} round trips or more"), "1 or more"),
         claim("last-writer-costs-none", none, "a node waits for another before it answers")
             .witness(!last_writer.reads.is_empty(), witness(last_writer))
             .that(most == 0.0, format_args!("{most} round trips"), "0 round trips"),

@@ -79,7 +79,7 @@ fn contradiction(seen: &Observed) -> Option<Figure> {
 fn history(p: &Params, seen: &Observed) -> Figure {
     let caption = format!(
         "The first random history under \"{}\", from a second before the split to a second after: w 304 writes 304, r \
-         304 reads it. Operations in red had no answer in time.",
+         304 reads it. What is marked ✗ had no answer in time.",
         seen.tested().protocol
     );
     let around = SPLIT_US - 1_000_000..=HEAL_US + 1_000_000;
