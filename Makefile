@@ -6,13 +6,13 @@ run:
 
 # Everything that must hold. Installs what it needs first (as root, or with sudo).
 test: check
-	cargo build --locked --workspace
+	cargo build --locked --package backlab
 	cargo test --locked --workspace
 	BACKLAB=$(CURDIR)/target/debug/backlab node --test tests/browser/
 
 check:
 	scripts/install-test-needs
-	cargo fmt --all --check
+	cargo xtask fmt --check
 	cargo clippy --locked --workspace --all-targets --quiet -- --deny warnings
 
 bench:

@@ -24,6 +24,9 @@ pub trait Experiment: 'static {
     /// How long a run may take at the most.
     const DEADLINE: Duration = Duration::from_secs(60);
 
+    /// Whether all of it happens in a simulation: the same seed is then the same run, to the letter.
+    const REPLAYS: bool = false;
+
     /// What the reader is asked before the run. Pure.
     fn predict(p: &Self::Params) -> Prediction<Self::Observed>;
 
@@ -63,6 +66,7 @@ pub struct Erased {
     pub needs: &'static [&'static Part],
     pub roles: &'static [Role],
     pub deadline: Duration,
+    pub replays: bool,
     pub specs: fn() -> Vec<ParamSpec>,
     pub faults: fn() -> Vec<Fault>,
     /// What the reader is asked at these values.
@@ -88,6 +92,7 @@ pub const fn erase<E: Experiment>() -> Erased {
         needs: E::NEEDS,
         roles: E::ROLES,
         deadline: E::DEADLINE,
+        replays: E::REPLAYS,
         specs: E::Params::specs,
         faults: E::faults,
         ask: |values| Ok(E::predict(&E::Params::from_values(values)?).ask()),

@@ -27,18 +27,15 @@ pub async fn run(args: Run, home: Home) -> Result<ExitCode> {
     let ask = (experiment.ask)(&args.values)?;
     let paper = Paper::of_stdout();
     let quiet = args.json;
+    let given = args.predict.as_deref().map(|text| ask.kind.parse(text).map_err(|why| anyhow!("--predict: {why}")));
+    let given = given.transpose()?;
     if !quiet {
-        writeln!(
-            std::io::stdout(),
-            "{} {}\n",
-            paper.soft(format!("{} ·", page.number)),
-            paper.strong(page.title)
-        )?;
+        let title = format!("{} {}", paper.soft(format!("{} ·", page.number)), paper.strong(page.title));
+        writeln!(std::io::stdout(), "{title}\n")?;
     }
-    let predicted = match &args.predict {
-        Some(text) => Some(ask.kind.parse(text).map_err(|why| anyhow!("--predict: {why}"))?),
+    let predicted = match given {
         None if !quiet && paper.live && std::io::stdin().is_terminal() => ask_reader(&paper, &ask)?,
-        None => None,
+        given => given,
     };
     backlab_engine::sweep();
     let order = Order {
