@@ -7,13 +7,16 @@ use backlab_figures::{Figure, Sequence, SequenceRow, Tone};
 use backlab_parts::{Event, Fate, Lab, Missing, Trace};
 use serde_json::Value;
 use std::panic::AssertUnwindSafe;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use futures::FutureExt;
 
+/// Memory that all processes of a run together may have resident.
+pub const MOST_MEMORY_MIB: u64 = 2048;
+
 /// What a reader asks for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Order {
     pub values: Values,
     /// As [`AskKind::parse`](crate::AskKind::parse) read it.
@@ -23,6 +26,21 @@ pub struct Order {
     pub trace: Trace,
     /// Cancel it to end the run early; everything it started is then ended too.
     pub cancel: CancellationToken,
+    /// Memory that all its processes together may have, in MiB; at most [`MOST_MEMORY_MIB`].
+    pub memory_mib: u64,
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Self {
+            values: Values::new(),
+            predicted: None,
+            seed: 0,
+            trace: Trace::default(),
+            cancel: CancellationToken::new(),
+            memory_mib: MOST_MEMORY_MIB,
+        }
+    }
 }
 
 impl Erased {
@@ -82,6 +100,9 @@ impl Erased {
         tokio::select! {
             biased;
             () = order.cancel.cancelled() => anyhow::bail!("cancelled"),
+            used = more_memory_than(order.memory_mib.min(MOST_MEMORY_MIB), lab) => {
+                anyhow::bail!("its processes had {used} MiB of memory, more than a run may have; it was stopped")
+            }
             ended = tokio::time::timeout(self.deadline, run) => match ended {
                 Ok(Ok(seen)) => seen,
                 Ok(Err(panic)) => {
@@ -89,8 +110,20 @@ impl Erased {
                     let why = why.or_else(|| panic.downcast_ref::<&str>().copied());
                     anyhow::bail!("the experiment panicked: {}", why.unwrap_or("no message"))
                 }
-                Err(_) => anyhow::bail!("no end after {} seconds; it was stopped", self.deadline.as_secs()),
+                Err(_) => anyhow::bail!("no end after {} seconds; it was stopped", self.deadline.as_secs_f32()),
             },
+        }
+    }
+}
+
+/// Waits until the run's processes have more memory than that; returns how much, in MiB.
+async fn more_memory_than(mib: u64, lab: &Lab) -> u64 {
+    let mut looks = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        looks.tick().await;
+        let used = lab.resident_kib() >> 10;
+        if used > mib {
+            return used;
         }
     }
 }

@@ -38,6 +38,9 @@ pub use process::{Exit, Process, Spec};
 pub use role::Role;
 pub use trace::{Event, Fate, Trace};
 
+/// KiB in a page of memory on the machines that Backlab is built for (getconf PAGE_SIZE).
+const PAGE_KIB: u64 = 4;
+
 /// What one run has: a trace, a seed, a private directory, and the parts it was lent. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Lab(Arc<Inner>);
@@ -108,6 +111,17 @@ impl Lab {
     /// The parts that were used so far, each with its version.
     pub fn parts(&self) -> Vec<(&'static str, String)> {
         self.0.used.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Memory that the run's processes have resident now, in KiB, shared pages counted in each (proc(5), `statm`).
+    pub fn resident_kib(&self) -> u64 {
+        let pids: Vec<i32> = self.processes().keys().copied().collect();
+        let pages = |pid| {
+            let sizes = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+            sizes.split(' ').nth(1)?.parse::<u64>().ok()
+        };
+        let pages: u64 = pids.into_iter().filter_map(pages).sum();
+        pages * PAGE_KIB
     }
 
     /// Ends whatever still runs, and waits until it is gone; for the end of a run, however it ended.

@@ -127,6 +127,7 @@ impl Runs {
             seed: wanted.seed,
             trace: run.trace.clone(),
             cancel: run.cancel.clone(),
+            ..Order::default()
         };
         let report = wanted
             .experiment

@@ -13,7 +13,6 @@ use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use tokio_util::sync::CancellationToken;
 
 pub async fn run(args: Run, home: Home) -> Result<ExitCode> {
     let question = question(&args.question)?;
@@ -27,7 +26,8 @@ pub async fn run(args: Run, home: Home) -> Result<ExitCode> {
     let ask = (experiment.ask)(&args.values)?;
     let paper = Paper::of_stdout();
     let quiet = args.json;
-    let given = args.predict.as_deref().map(|text| ask.kind.parse(text).map_err(|why| anyhow!("--predict: {why}")));
+    let given =
+        args.predict.as_deref().map(|text| ask.kind.parse(text).map_err(|why| anyhow!("--predict: {why}")));
     let given = given.transpose()?;
     if !quiet {
         let title = format!("{} {}", paper.soft(format!("{} ·", page.number)), paper.strong(page.title));
@@ -42,8 +42,7 @@ pub async fn run(args: Run, home: Home) -> Result<ExitCode> {
         values: args.values.clone(),
         predicted,
         seed: args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
-        trace: Trace::default(),
-        cancel: CancellationToken::new(),
+        ..Order::default()
     };
     let report = watch(experiment, order, (!quiet).then_some(&paper)).await?;
     keep(&home, question, &args.values, predicted, &report).await;

@@ -1,6 +1,5 @@
 //! The command line as people and scripts use it: the real program, its output, its exit codes.
 
-
 use crate::common::{BACKLAB, backlab, command, experiments, stderr, stdout};
 use serde_json::Value;
 use std::process::{Command, Stdio};

@@ -1,8 +1,7 @@
 //! What must be true of every experiment: loops over all of them, so that none needs a review for it.
 
-
-use backlab_engine::{Order, ParamKind, Report, State, Trace, Verdict};
 use crate::common::{experiments, run};
+use backlab_engine::{Order, ParamKind, Report, State, Trace, Verdict};
 use std::collections::BTreeSet;
 
 /// Why a report isn't the one that was wanted.

@@ -1,6 +1,5 @@
 //! Nothing is left behind: no process and no file, however a run ends.
 
-
 use crate::common::{command, experiments};
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,7 +49,8 @@ fn a_run_leaves_no_process_and_no_file() {
     for (question, _) in experiments() {
         let slug = question.page.slug;
         let mut run = command(home.path(), &["run", slug, "--json"]);
-        let mut run = run.env("TMPDIR", temporary.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut run =
+            run.env("TMPDIR", temporary.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let owner = run.id();
         run.wait().unwrap();
         assert_eq!(marked(owner), Vec::<String>::new(), "{slug}: a process outlived its run");
