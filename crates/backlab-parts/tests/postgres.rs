@@ -274,7 +274,7 @@ async fn own_a_cluster_for_ever() {
     let (t1, _t2) = with_table(&postgres).await;
     t1.execute("BEGIN; UPDATE test SET value = 0").await.unwrap();
     println!("owned: {} {} {}", postgres.process().pid(), segment(&postgres), lab.dir().display());
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 #[test]

@@ -168,7 +168,7 @@ impl Ledger {
             in_flight_at_switch: self.in_flight_at_switch.iter().copied().min().unwrap_or(0),
             failed_sent_before_switch: self.count(|it| it.failed() && it.switches < self.switches),
             to_old_after_switch: self.to_old_after_switch(),
-            wrong_version: self.count(|it| it.wrong_version()),
+            wrong_version: self.count(Entry::wrong_version),
             old_after_change: self.old_after_change(),
             old_errors_after_change: self.count(|it| self.is_after_change(it) && it.answered_badly()),
             ..Deploy::default()

@@ -6,7 +6,7 @@ use crate::paper::Paper;
 use crate::{CANNOT, REFUTED, json};
 use anyhow::{Context, Result, anyhow};
 use backlab_engine::{
-    Ask, AskKind, Claim, Erased, Event, Fate, Order, Report, State, Trace, Values, Verdict,
+    Ask, AskKind, Claim, Erased, Event, Fate, Order, Report, State, Values, Verdict,
 };
 use backlab_questions::Question;
 use std::fmt::Write as _;

@@ -128,7 +128,6 @@ impl Text<'_> {
                 let _ = write!(self.line, "`{code}`");
             }
             Event::SoftBreak | Event::HardBreak => self.line.push(' '),
-            Event::Rule | Event::Html(_) | Event::InlineHtml(_) => {}
             _ => {}
         }
     }

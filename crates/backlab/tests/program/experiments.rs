@@ -1,7 +1,7 @@
 //! What must be true of every experiment: loops over all of them, so that none needs a review for it.
 
 use crate::common::{experiments, run};
-use backlab_engine::{Order, ParamKind, Report, State, Trace, Verdict};
+use backlab_engine::{Claim, Order, ParamKind, Report, State, Trace, Verdict};
 use std::collections::BTreeSet;
 
 /// Why a report isn't the one that was wanted.
@@ -23,7 +23,7 @@ async fn every_claim_holds_at_the_defaults_and_was_put_to_the_test() {
         let slug = question.page.slug;
         let report = run(experiment, &[], 11).await;
         assert_eq!(report.verdict, Verdict::Holds, "{slug}: {}", describe(&report));
-        assert!(report.claims.iter().all(|it| it.holds()), "{slug}: {}", describe(&report));
+        assert!(report.claims.iter().all(Claim::holds), "{slug}: {}", describe(&report));
         assert!(report.claims.len() >= 2, "{slug}: an answer worth running claims at least two things");
         assert!(!report.figures.is_empty(), "{slug}: draw what was observed");
         assert!(
@@ -86,7 +86,7 @@ fn every_claim_is_cited_in_its_answer_and_every_citation_is_a_claim() {
     for (question, experiment) in experiments() {
         let seen = (experiment.counterexamples)();
         let claims: BTreeSet<_> = seen.iter().flatten().map(|it| it.id.as_str()).collect();
-        let cited: BTreeSet<_> = question.page.claims_cited().into_iter().collect();
+        let cited: BTreeSet<_> = question.page.claims_cited().collect();
         assert_eq!(claims, cited, "{}: left are the claims, right are the citations", question.page.slug);
     }
 }
