@@ -25,7 +25,6 @@ fn list_has_all_150_by_number_with_honest_counts() {
     }
     let runs = rows.iter().filter(|row| row["experiment"] == true).count();
     assert_eq!(runs, experiments().count());
-    assert!(runs >= 13);
     let text = stdout(&backlab(home.path(), &["list"]));
     assert_eq!(text.lines().last().unwrap(), format!("150 questions, {runs} run today, 0 verified by you"));
 }
@@ -126,14 +125,14 @@ fn the_knobs_of_a_question_stand_in_its_help() {
 fn verify_reports_in_three_ways() {
     let home = tempfile::tempdir().unwrap();
     let junit = home.path().join("report.xml");
-    let args = ["verify", "7", "58", "--json", "--jobs", "2", "--junit", junit.to_str().unwrap()];
+    let args = ["verify", "7", "14", "--json", "--jobs", "2", "--junit", junit.to_str().unwrap()];
     let output = backlab(home.path(), &args);
     assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
     let verified = json(&output);
     assert_eq!(verified["verdict"], "holds");
     assert!(verified["seconds"].is_f64());
     let numbers: Vec<_> = verified["questions"].as_array().unwrap().iter().map(|it| &it["number"]).collect();
-    assert_eq!(numbers, [&7, &58]);
+    assert_eq!(numbers, [&7, &14]);
     let xml = std::fs::read_to_string(junit).unwrap();
     assert!(xml.contains("tests=\"2\" failures=\"0\" errors=\"0\" skipped=\"0\""), "{xml}");
 }
