@@ -31,8 +31,8 @@ after(async () => {
 const states = [
   ["home", "/"],
   ["home-open", "/?q=HTTP+methods", async (page) => {
-    await page.locator("tr:visible td.l").first().click();
-    await page.locator("tr:visible td.l").first().click();
+    await page.locator("tr:visible td.s").first().click();
+    await page.locator("tr:visible td.s").first().click();
   }],
   ["question-new", "/q/7"],
   ["question-unwritten", "/q/149"],

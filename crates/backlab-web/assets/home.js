@@ -8,14 +8,18 @@ const shown = document.getElementById("shown");
 const links = [...document.querySelectorAll("[data-filter]")];
 const filter = Object.fromEntries(new FormData(form));
 
-const texts = new Map(rows.map((row) => [row, [".n", ".title", ".asked"].map((part) => row.querySelector(part).textContent).concat(row.dataset.find).join(" ").toLowerCase()]));
+const texts = new Map(rows.map((row) => [row, text(row).toLowerCase()]));
+
+function text(row) {
+  return [".n", ".title", ".asked"].map((part) => row.querySelector(part).textContent).concat(row.dataset.find).join(" ");
+}
 
 function show() {
   const words = filter.q.toLowerCase().split(/\s+/).filter(Boolean);
   let count = 0;
   for (const row of rows) {
-    const is = ["track", "level", "status", "runs"].every((name) => !filter[name] || filter[name] === row.dataset[name]);
-    row.hidden = !(is && words.every((word) => texts.get(row).includes(word)));
+    const fits = ["track", "level", "status", "runs"].every((it) => !filter[it] || filter[it] === row.dataset[it]);
+    row.hidden = !(fits && words.every((word) => texts.get(row).includes(word)));
     if (!row.hidden) count += 1;
   }
   for (const link of links) {

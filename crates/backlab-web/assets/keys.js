@@ -9,7 +9,10 @@ const OFF = "backlab.keys-off";
 button.hidden = false;
 button.addEventListener("click", () => dialog.showModal());
 inForce.checked = localStorage.getItem(OFF) === null;
-inForce.addEventListener("change", () => (inForce.checked ? localStorage.removeItem(OFF) : localStorage.setItem(OFF, "1")));
+inForce.addEventListener("change", () => {
+  if (inForce.checked) localStorage.removeItem(OFF);
+  else localStorage.setItem(OFF, "1");
+});
 
 let before = "";
 
@@ -22,8 +25,8 @@ document.addEventListener("keydown", (event) => {
   }
   const key = before + event.key;
   before = event.key === "g" ? "g" : "";
-  if (!press(key)) event.target.dispatchEvent(new CustomEvent("backlab:key", { bubbles: true, detail: { key, event } }));
-  else event.preventDefault();
+  if (press(key)) event.preventDefault();
+  else event.target.dispatchEvent(new CustomEvent("backlab:key", { bubbles: true, detail: { key, event } }));
 });
 
 function press(key) {
@@ -42,9 +45,11 @@ document.querySelector("header [data-key='/']")?.addEventListener("click", (even
   if (press("/")) event.preventDefault();
 });
 
-export function tell(root = document) {
+function tell() {
   const words = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-  for (const time of root.querySelectorAll("time[datetime]")) time.textContent = words.format(new Date(time.dateTime));
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    time.textContent = words.format(new Date(time.dateTime));
+  }
 }
 tell();
-document.addEventListener("backlab:fresh", () => tell());
+document.addEventListener("backlab:fresh", tell);

@@ -7,7 +7,7 @@ const $ = (id) => document.getElementById(id);
 const path = location.pathname;
 const wide = matchMedia("(min-width: 40.01rem)");
 let stream = null;
-let under_way = null;
+let underWay = null;
 
 const knobs = () => [...document.querySelectorAll(".knobs [name]")];
 const settings = () => new URLSearchParams(knobs().map((it) => [it.name, it.value]));
@@ -22,7 +22,6 @@ function place(text) {
   }
   knobsChanged(false);
   document.dispatchEvent(new CustomEvent("backlab:fresh"));
-  return fresh;
 }
 
 async function refresh() {
@@ -31,9 +30,9 @@ async function refresh() {
 }
 
 // Under the Run button, and to a screen reader. What stands in the outcome anyhow is only said.
-function say(text, also_seen = false) {
+function say(text, alsoSeen = false) {
   $("progress").textContent = text;
-  $("progress").classList.toggle("sr", also_seen);
+  $("progress").classList.toggle("sr", alsoSeen);
 }
 
 async function why(answer) {
@@ -55,7 +54,7 @@ async function post(action, body) {
 // ---- run -----------------------------------------------------------------------------------------------------------
 
 async function run(body) {
-  if (under_way) return;
+  if (underWay) return;
   say("Starting …");
   const answer = await fetch(`${path}/run`, { method: "POST", body, headers: { Accept: "application/json" } });
   if (!answer.ok) return say(await why(answer));
@@ -64,16 +63,18 @@ async function run(body) {
 
 function watch(id) {
   stream?.close();
-  under_way = id;
+  underWay = id;
   buttons();
   const live = $("live");
   live.replaceChildren();
   $("outcome").replaceChildren();
   stream = new EventSource(`/runs/${id}/events?width=${wide.matches ? 680 : 340}`);
-  stream.addEventListener("waiting", ({ data }) => say(data === "0" ? "Starting …" : `Waiting: ${data} before this one.`));
+  stream.addEventListener("waiting", ({ data }) => {
+    say(data === "0" ? "Starting …" : `Waiting: ${data} before this one.`);
+  });
   stream.addEventListener("step", ({ data }) => {
     const { step, messages, seconds } = JSON.parse(data);
-    step_said(step);
+    sayStep(step);
     $("clock").textContent = `${seconds.toFixed(1)} s · ${messages} messages`;
   });
   stream.addEventListener("sequence", ({ data }) => {
@@ -84,24 +85,22 @@ function watch(id) {
   });
   stream.addEventListener("report", ({ data }) => ended(data));
   stream.onerror = () => {
-    if (stream.readyState === EventSource.CLOSED) finish(), lost();
+    // It tries again by itself unless the server said that there is no such run.
+    if (stream.readyState === EventSource.CLOSED) finish();
+    lost();
   };
 }
 
 // Said to a screen reader only when it changes.
-function step_said(step) {
+function sayStep(step) {
   const text = step ?? "Running …";
   if ($("progress").textContent !== text) say(text);
 }
 
 async function ended(html) {
-  const live = $("live");
-  const seen = live.scrollTop;
   finish();
-  live.hidden = true;
+  $("live").hidden = true;
   $("outcome").innerHTML = html;
-  const drawn = $("outcome").querySelector(".sequence");
-  if (drawn) drawn.scrollTop = seen;
   say($("outcome").querySelector(".verdict-line")?.textContent ?? "Cancelled.", true);
   await refresh();
 }
@@ -109,7 +108,7 @@ async function ended(html) {
 function finish() {
   stream?.close();
   stream = null;
-  under_way = null;
+  underWay = null;
   buttons();
 }
 
@@ -117,18 +116,20 @@ function finish() {
 function buttons() {
   const go = $("go");
   const focused = go.contains(document.activeElement);
-  for (const it of go.querySelectorAll("#run-button, #defaults-button, .at-rest")) it.classList.toggle("away", under_way !== null);
+  const atRest = go.querySelectorAll("#run-button, #defaults-button, .at-rest");
+  for (const it of atRest) it.classList.toggle("away", underWay !== null);
   for (const it of go.querySelectorAll(".while-running")) it.remove();
-  for (const button of document.querySelectorAll("#faults button")) button.disabled = under_way !== null;
-  if (under_way !== null) go.prepend(cancelButton(), clock());
-  if (focused) $(under_way === null ? "run-button" : "cancel-button").focus();
+  for (const button of document.querySelectorAll("#faults button")) button.disabled = underWay !== null;
+  if (underWay !== null) go.prepend(cancelButton(), clock());
+  if (focused) $(underWay === null ? "run-button" : "cancel-button").focus();
 }
 
 function cancelButton() {
   const button = document.createElement("button");
-  Object.assign(button, { type: "button", id: "cancel-button", className: "quiet while-running", textContent: "Cancel" });
+  Object.assign(button, { type: "button", id: "cancel-button", className: "quiet while-running" });
+  button.textContent = "Cancel";
   button.addEventListener("click", () => {
-    fetch(`/runs/${under_way}/cancel`, { method: "POST", headers: { Accept: "application/json" } }).catch(lost);
+    fetch(`/runs/${underWay}/cancel`, { method: "POST", headers: { Accept: "application/json" } }).catch(lost);
   });
   return button;
 }
@@ -197,8 +198,8 @@ document.addEventListener("backlab:key", ({ detail: { key, event } }) => {
   const neighbour = { "[": "prev", "]": "next" }[key];
   if (neighbour) document.querySelector(`.neighbours [rel=${neighbour}]`)?.click();
   else if (key === "p") document.querySelector("#predict input, #predict button")?.focus();
-  else if (key === "r" && $("run-button") && !under_way) form.requestSubmit($("run-button"));
-  else if (key === "." && under_way) $("cancel-button").click();
+  else if (key === "r" && $("run-button") && !underWay) form.requestSubmit($("run-button"));
+  else if (key === "." && underWay) $("cancel-button").click();
   else return;
   event.preventDefault();
 });

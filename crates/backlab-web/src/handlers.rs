@@ -60,7 +60,7 @@ pub(crate) async fn predict_card(
 ) -> Answer {
     let question = named(&name)?;
     let reading = reading(&site, question, Some(query.into_iter().collect())).await?;
-    Ok(Html(pages::question::predict(&reading).into_string()).into_response())
+    Ok(Html(pages::trial::predict(&reading).into_string()).into_response())
 }
 
 pub(crate) async fn predict(

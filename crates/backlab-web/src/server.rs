@@ -64,6 +64,7 @@ fn connect(stream: TcpStream, permit: OwnedSemaphorePermit, router: Router, grac
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
+        .max_header_size(BUFFER)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let connection = graceful.watch(connection);

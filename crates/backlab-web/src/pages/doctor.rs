@@ -35,8 +35,8 @@ pub(crate) fn page(assets: &Assets) -> Markup {
     frame.around(&html! {
         h1 { "What is on this machine" }
         p.lede {
-            @if lacking.is_empty() { "Every experiment that is written can run here: " (runnable.len()) " of " (runnable.len()) "." }
-            @else { (runnable.len() - lacking.len()) " of " (runnable.len()) " experiments can run here." }
+            @if lacking.is_empty() { "All " } @else { (runnable.len() - lacking.len()) " of " }
+            (runnable.len()) " experiments that are written can run here."
         }
         ul.parts { @for part in inventory::ALL { (line(part, &runnable)) } }
         @if !lacking.is_empty() {
@@ -47,23 +47,34 @@ pub(crate) fn page(assets: &Assets) -> Markup {
 }
 
 fn line(part: &'static Part, runnable: &[&'static Question]) -> Markup {
-    let users: Vec<_> = runnable.iter().filter(|it| needs(it).any(|it| it.name == part.name)).collect();
+    let found = part.version();
     html! {
         li {
             h2.part {
-                @match part.version() {
-                    Ok(version) => { span.t aria-hidden="true" { "✓" } " " (outcome::part(part.name)) " " span.m { (version) } },
-                    Err(_) => { span.t.no aria-hidden="true" { "✗" } " " (outcome::part(part.name)) " " span.m.no { "not here" } },
+                @match &found {
+                    Ok(_) => span.t aria-hidden="true" { "✓" },
+                    Err(_) => span.t.no aria-hidden="true" { "✗" },
                 }
+                " " (outcome::part(part.name)) " "
+                @match &found { Ok(version) => span.m { (version) }, Err(_) => span.m.no { "not here" } }
             }
-            p.soft {
-                (part.purpose)
-                @if !users.is_empty() { ", for " @for (i, it) in users.iter().enumerate() { @if i > 0 { ", " } a href=(path(it)) title=(it.page.title) { (it.page.number) } } }
-            }
-            @if let Err(missing) = part.version() {
+            p.soft { (part.purpose) (users(part, runnable)) }
+            @if let Err(missing) = &found {
                 p { (missing.why) ". To install it:" }
                 pre tabindex="0" { code { (missing.install) } }
             }
+        }
+    }
+}
+
+/// The questions whose experiments need the part.
+fn users(part: &Part, runnable: &[&'static Question]) -> Markup {
+    let users: Vec<_> = runnable.iter().filter(|it| needs(it).any(|it| it.name == part.name)).collect();
+    html! {
+        @if !users.is_empty() { ", for question " }
+        @for (i, it) in users.iter().enumerate() {
+            @if i > 0 { ", " }
+            a href=(path(it)) title=(it.page.title) { (it.page.number) }
         }
     }
 }

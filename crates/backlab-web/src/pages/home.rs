@@ -57,19 +57,24 @@ impl Filter {
         self.words.to_lowercase().split_whitespace().all(|word| text.contains(word))
     }
 
-    /// The address of the list with one thing changed.
-    fn with(&self, change: impl FnOnce(&mut Self)) -> String {
-        let mut filter = self.clone();
-        change(&mut filter);
-        let words = filter.words.as_str();
-        let pairs = [
-            ("track", filter.track.map(Track::slug)),
-            ("level", filter.level.map(Level::slug)),
-            ("status", filter.status.map(Status::word)),
-            ("runs", filter.runs.then_some("yes")),
+    /// What it sets, by the names of the query.
+    fn pairs(&self) -> [(&'static str, Option<&str>); 5] {
+        let words = self.words.as_str();
+        [
+            ("track", self.track.map(Track::slug)),
+            ("level", self.level.map(Level::slug)),
+            ("status", self.status.map(Status::word)),
+            ("runs", self.runs.then_some("yes")),
             ("q", (!words.is_empty()).then_some(words)),
-        ];
-        let query = query(pairs.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        ]
+    }
+
+    /// The address of the list with one value changed; an empty one is taken back.
+    fn with(&self, name: &str, value: &str) -> String {
+        let others = self.pairs().into_iter().filter(|(it, _)| *it != name);
+        let changed = (name, (!value.is_empty()).then_some(value));
+        let pairs = others.chain([changed]).filter_map(|(name, value)| Some((name, value?)));
+        let query = query(pairs);
         if query.is_empty() { "/".to_owned() } else { query }
     }
 }
@@ -79,8 +84,6 @@ fn refused(error: impl std::fmt::Display) -> Refusal {
 }
 
 pub(crate) fn page(assets: &Assets, progress: &Progress, filter: &Filter) -> Markup {
-    let all = progress.counts(ALL.iter().map(|it| it.page.number));
-    let run = ALL.iter().filter(|it| it.experiment.is_some()).count();
     let shown = ALL.iter().filter(|it| filter.shows(it, progress.of(it.page.number))).count();
     let frame = Frame {
         assets,
@@ -90,106 +93,123 @@ pub(crate) fn page(assets: &Assets, progress: &Progress, filter: &Filter) -> Mar
         again: None,
     };
     frame.around(&html! {
-        h1 { (all.all) " backend interview questions," br; " each answered by a system that runs." }
+        h1 { (ALL.len()) " backend interview questions," br; " each answered by a system that runs." }
         p.lede { "Predict what happens. Run it on your own machine. Read why, with the figures you just measured." }
+        (overall(progress, filter))
+        (next(progress))
+        (tracks(progress, filter))
+        (filters(filter))
+        p.shown #shown role="status" {
+            @if shown < ALL.len() { (shown) " of " (ALL.len()) " shown · " a href="/" { "show all" } }
+        }
+        table.questions {
+            thead { tr {
+                th scope="col" { span.sr { "Number" } }
+                @for head in ["Status", "Problem", "Level"] { th scope="col" { (head) } }
+            } }
+            tbody { @for question in ALL { (row(question, progress.of(question.page.number), filter)) } }
+        }
+    })
+}
+
+/// How far the reader has come, and how far we have.
+fn overall(progress: &Progress, filter: &Filter) -> Markup {
+    let all = progress.counts(ALL.iter().map(|it| it.page.number));
+    let run = ALL.iter().filter(|it| it.experiment.is_some()).count();
+    html! {
         (bar(all))
         p.sum {
             span { b { (all.verified) } " of " (all.all) " verified" }
             span { b { (all.predicted) } " predicted" }
             span { b { (all.read) } " read" }
             @if run < all.all {
-                a href=(filter.with(|it| it.runs = !it.runs)) data-filter="runs" data-value="yes" aria-current=[on(filter.runs)] {
-                    b { (run) } " of " (all.all) " run today"
-                }
-            }
-        }
-        (next(progress))
-        (filters(progress, filter))
-        p.shown #shown role="status" data-all=(all.all) {
-            @if shown < all.all { (shown) " of " (all.all) " shown · " a href="/" { "show all" } }
-        }
-        table.questions {
-            thead { tr { th scope="col" { span.sr { "Number" } } th scope="col" { "Status" } th scope="col" { "Problem" } th scope="col" { "Level" } } }
-            tbody { @for question in ALL { (row(question, progress.of(question.page.number), filter)) } }
-        }
-    })
-}
-
-/// The easiest question that runs and that the reader hasn't verified.
-fn next(progress: &Progress) -> Markup {
-    let open = |it: &&Question| it.experiment.is_some() && progress.of(it.page.number) < Status::Verified;
-    let next = ALL.iter().filter(open).min_by_key(|it| (it.page.level, it.page.number));
-    html! {
-        @if let Some(it) = next {
-            p.start {
-                a.go href=(path(it)) { @if *progress == Progress::default() { "Start with this one" } @else { "Go on with this one" } }
-                span { (it.page.number) " · " (it.page.title) " " small { (it.page.experiment) } }
+                (chip(filter, "runs", "yes", filter.runs, &html! { b { (run) } " of " (all.all) " run today" }))
             }
         }
     }
 }
 
 fn bar(counts: Counts) -> Markup {
-    let label = format!(
-        "{} of {} verified, {} predicted, {} read",
-        counts.verified, counts.all, counts.predicted, counts.read
-    );
+    let Counts { all, verified, predicted, read, .. } = counts;
+    let label = format!("{verified} of {all} verified, {predicted} predicted, {read} read");
+    let parts = [("done", 0, verified), ("half", verified, predicted), ("some", verified + predicted, read)];
     html! {
-        svg.bar viewBox=(format!("0 0 {} 8", counts.all)) preserveAspectRatio="none" role="img" aria-label=(label) {
-            rect.done width=(counts.verified) height="8" {}
-            rect.half x=(counts.verified) width=(counts.predicted) height="8" {}
-            rect.some x=(counts.verified + counts.predicted) width=(counts.read) height="8" {}
+        svg.bar viewBox=(format!("0 0 {all} 8")) preserveAspectRatio="none" role="img" aria-label=(label) {
+            @for (class, x, width) in parts { rect class=(class) x=(x) width=(width) height="8" {} }
         }
     }
 }
 
-fn filters(progress: &Progress, filter: &Filter) -> Markup {
-    let of = |track: Track| {
-        progress.counts(ALL.iter().filter(|it| it.page.track == track).map(|it| it.page.number))
-    };
+/// The easiest question that runs and that the reader hasn't verified.
+fn next(progress: &Progress) -> Markup {
+    let open = |it: &&Question| it.experiment.is_some() && progress.of(it.page.number) < Status::Verified;
+    let next = ALL.iter().filter(open).min_by_key(|it| (it.page.level, it.page.number));
+    let first = *progress == Progress::default();
     html! {
-        nav.tracks aria-label="Tracks" {
-            a href=(filter.with(|it| it.track = None)) data-filter="track" data-value="" aria-current=[on(filter.track.is_none())] { "All" sup { (ALL.len()) } }
-            @for track in Track::ALL {
-                @let counts = of(track);
-                a href=(filter.with(|it| it.track = Some(track))) data-filter="track" data-value=(track.slug()) aria-current=[on(filter.track == Some(track))] {
-                    (track.title()) sup title=(format!("{} of {} verified", counts.verified, counts.all)) { (counts.all) }
-                }
+        @if let Some(it) = next {
+            p.start {
+                a.go href=(path(it)) { @if first { "Start with this one" } @else { "Go on with this one" } }
+                span { (it.page.number) " · " (it.page.title) " " small { (it.page.experiment) } }
             }
         }
+    }
+}
+
+fn tracks(progress: &Progress, filter: &Filter) -> Markup {
+    let of = |track| ALL.iter().filter(move |it| it.page.track == track).map(|it| it.page.number);
+    html! {
+        nav.tracks aria-label="Tracks" {
+            (chip(filter, "track", "", filter.track.is_none(), &html! { "All" sup { (ALL.len()) } }))
+            @for track in Track::ALL {
+                @let counts = progress.counts(of(track));
+                @let verified = format!("{} of {} verified", counts.verified, counts.all);
+                (chip(filter, "track", track.slug(), filter.track == Some(track), &html! {
+                    (track.title()) sup title=(verified) { (counts.all) }
+                }))
+            }
+        }
+    }
+}
+
+fn filters(filter: &Filter) -> Markup {
+    html! {
         div.filters {
             form role="search" action="/" method="get" {
-                @for (name, value) in [("track", filter.track.map(Track::slug)), ("level", filter.level.map(Level::slug)), ("status", filter.status.map(Status::word)), ("runs", filter.runs.then_some("yes"))] {
-                    input type="hidden" name=(name) value=(value.unwrap_or_default());
+                @for (name, value) in filter.pairs() {
+                    @if name != "q" { input type="hidden" name=(name) value=(value.unwrap_or_default()); }
                 }
-                input #q type="search" name="q" value=(filter.words) maxlength=(SEARCH) placeholder="Search the questions" aria-label="Search the questions" autocomplete="off" spellcheck="false";
+                input #q type="search" name="q" value=(filter.words) maxlength=(SEARCH) autocomplete="off"
+                    spellcheck="false" placeholder="Search the questions" aria-label="Search the questions";
             }
             div.chips role="group" aria-label="Level" {
-                @for level in Level::ALL {
-                    @let chosen = filter.level == Some(level);
-                    a href=(filter.with(|it| it.level = (!chosen).then_some(level))) data-filter="level" data-value=(level.slug()) aria-current=[on(chosen)] { (level.title()) }
+                @for it in Level::ALL {
+                    (chip(filter, "level", it.slug(), filter.level == Some(it), &html! { (it.title()) }))
                 }
             }
             div.chips role="group" aria-label="Status" {
-                @for status in Status::ALL {
-                    @let chosen = filter.status == Some(status);
-                    a href=(filter.with(|it| it.status = (!chosen).then_some(status))) data-filter="status" data-value=(status.word()) aria-current=[on(chosen)] { (status.word()) }
+                @for it in Status::ALL {
+                    (chip(filter, "status", it.word(), filter.status == Some(it), &html! { (it.word()) }))
                 }
             }
         }
     }
 }
 
-fn on(is: bool) -> Option<&'static str> {
-    is.then_some("true")
+/// A link that filters; where its value is chosen already, it takes it back.
+fn chip(filter: &Filter, name: &'static str, value: &str, chosen: bool, label: &Markup) -> Markup {
+    let href = filter.with(name, if chosen { "" } else { value });
+    html! {
+        a href=(href) data-filter=(name) data-value=(value) aria-current=[chosen.then_some("true")] { (label) }
+    }
 }
 
 fn row(question: &Question, at: Status, filter: &Filter) -> Markup {
     let page = &question.page;
     let (path, runs) = (path(question), question.experiment.is_some());
     html! {
-        tr #{ "q" (page.number) } .bare[!runs && !page.is_written()] hidden[!filter.shows(question, at)]
-            data-track=(page.track.slug()) data-level=(page.level.slug()) data-status=(at.word()) data-runs=(if runs { "yes" } else { "" }) data-find=(page.experiment) {
+        tr .bare[!runs && !page.is_written()] hidden[!filter.shows(question, at)]
+            data-track=(page.track.slug()) data-level=(page.level.slug()) data-status=(at.word())
+            data-runs=[runs.then_some("yes")] data-find=(page.experiment) {
             td.n { a href=(path) aria-label=(format!("{}: open {}", page.number, page.title)) { (page.number) } }
             td.s { (status(at)) }
             td.p {

@@ -4,6 +4,7 @@ pub(crate) mod doctor;
 pub(crate) mod home;
 pub(crate) mod outcome;
 pub(crate) mod question;
+pub(crate) mod trial;
 pub(crate) mod waiting;
 
 use crate::assets::{Asset, Assets};
@@ -85,28 +86,40 @@ impl Frame<'_> {
     }
 }
 
+const KEYS: [(&str, &[(&str, &str)]); 3] = [
+    ("Everywhere", &[("?", "show these keys"), ("/", "search"), ("g h", "all questions"), ("g d", "doctor")]),
+    (
+        "In the list",
+        &[
+            ("j", "next question"),
+            ("k", "the one before"),
+            ("Enter", "open it here; again for its answer in 30 seconds"),
+            ("o", "go to its page"),
+        ],
+    ),
+    (
+        "On a question",
+        &[
+            ("p", "predict"),
+            ("r", "run"),
+            (".", "cancel the run"),
+            ("[", "the question before"),
+            ("]", "the next question"),
+        ],
+    ),
+];
+
 /// The keys, shown by `?`; without scripts nothing opens it and none of them is in force.
 fn keys() -> Markup {
-    let everywhere = [("?", "show these keys"), ("/", "search"), ("g h", "all questions"), ("g d", "doctor")];
-    let list = [
-        ("j", "next question"),
-        ("k", "the one before"),
-        ("Enter", "open it here; again for its answer in 30 seconds"),
-        ("o", "go to its page"),
-    ];
-    let question = [
-        ("p", "predict"),
-        ("r", "run"),
-        (".", "cancel the run"),
-        ("[", "the question before"),
-        ("]", "the next question"),
-    ];
     html! {
         dialog #keys aria-labelledby="keys-title" {
             h2 #keys-title { "Keys" }
-            @for (title, keys) in [("Everywhere", &everywhere[..]), ("In the list", &list), ("On a question", &question)] {
+            @for (title, keys) in KEYS {
                 h3 { (title) }
-                dl { @for (key, what) in keys { div { dt { @for key in key.split(' ') { kbd { (key) } " " } } dd { (what) } } } }
+                dl { @for (key, what) in keys { div {
+                    dt { @for key in key.split(' ') { kbd { (key) } " " } }
+                    dd { (what) }
+                } } }
             }
             p { label.check { input #keys-on type="checkbox" checked; " Single keys are in force" } }
             form method="dialog" { button autofocus { "Close" } }
@@ -138,6 +151,16 @@ fn status(status: Status) -> Markup {
 /// A moment, in UTC; a script turns it into the reader's own words.
 fn moment(at_ms: i64) -> Markup {
     let Ok(at) = jiff::Timestamp::from_millisecond(at_ms) else { return html! {} };
-    let words = at.strftime("%-d %b %Y, %H:%M UTC");
-    html! { time datetime=(at.strftime("%Y-%m-%dT%H:%M:%SZ")) { (words) } }
+    html! { time datetime=(at.strftime("%Y-%m-%dT%H:%M:%SZ")) { (utc(at_ms)) } }
+}
+
+/// A moment in words, in UTC.
+fn utc(at_ms: i64) -> String {
+    let at = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default();
+    at.strftime("%-d %b %Y, %H:%M UTC").to_string()
+}
+
+/// A JSON value as a reader writes it.
+fn plain(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -1,6 +1,6 @@
 //! What a run showed: its verdict, figures and claims, and the line that repeats it.
 
-use super::{moment, question::plain};
+use super::{moment, plain};
 use crate::runs::Ended;
 use backlab_engine::{Asked, Claim, Report, State, Verdict};
 use backlab_figures::{Drawing, Figure, Sequence};
@@ -75,7 +75,8 @@ fn truth(asked: &Asked) -> Markup {
             @if asked.right == Some(true) { " You were right." }
             @if let Some((tempting, because)) = &asked.tempting {
                 span.tempting {
-                    @if asked.predicted.as_ref() == Some(tempting) { " Many say so: " } @else { " Many say " b { (tempting) } ": " }
+                    @if asked.predicted.as_ref() == Some(tempting) { " Many say so: " }
+                    @else { " Many say " b { (tempting) } ": " }
                     (because) @if !because.ends_with(['.', '!', '?']) { "." }
                 }
             }
@@ -148,14 +149,17 @@ fn claim(claim: &Claim) -> Markup {
         State::Untried => ("–", "not put to the test"),
     };
     html! {
-        li id={ "claim-" (claim.id) } .no[claim.state == State::Refuted] .untried[claim.state == State::Untried] data-state=(word) {
+        li id={ "claim-" (claim.id) } data-state=(word)
+            .no[claim.state == State::Refuted] .untried[claim.state == State::Untried] {
             span.t aria-hidden="true" { (sign) }
             div {
                 span.sr { (word) ": " }
                 (claim.says)
                 small {
                     @match claim.state {
-                        State::Refuted => { "Refuted: expected " (claim.expected) ". It breaks when " (claim.breaks_when) "." },
+                        State::Refuted => {
+                            "Refuted: expected " (claim.expected) ". It breaks when " (claim.breaks_when) "."
+                        },
                         State::Holds => { (claim.witness) },
                         State::Untried => { "Not put to the test: " (claim.witness) "." },
                     }
