@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { A_RUN, browse, serve } from "./site.js";
+import { A_RUN, browse, serve, start } from "./site.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const pictures = join(root, "target/screenshots");
@@ -53,14 +53,12 @@ const states = [
       await lock.click();
       await page.getByText("You said").first().waitFor();
     }
-    await page.getByRole("button", { name: /^Run/ }).click();
-    await page.getByRole("button", { name: "Cancel" }).waitFor();
+    await start(page, page.getByRole("button", { name: /^Run/ }));
     await page.locator("#outcome .verdict-line").waitFor({ timeout: A_RUN });
     await page.locator(".where", { hasText: "verified" }).waitFor();
   }],
   ["question-refuted", "/q/7", async (page) => {
-    await page.getByRole("button", { name: /Break it/ }).first().click();
-    await page.getByRole("button", { name: "Cancel" }).waitFor();
+    await start(page, page.getByRole("button", { name: /Break it/ }).first());
     await page.locator("#outcome .verdict-line.no").waitFor({ timeout: A_RUN });
     await page.getByRole("button", { name: "Put the knobs back" }).click();
   }],

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { A_RUN, browse, serve } from "./site.js";
+import { A_RUN, browse, serve, start } from "./site.js";
 
 let site, browser, context, page;
 let complaints = [];
@@ -62,8 +62,7 @@ for (const [number, slug, parts] of [
     assert.match(await page.locator("#outcome").innerText(), /^$/, "Run asks for the prediction first");
 
     await predict();
-    await page.getByRole("button", { name: "Run", exact: true }).click();
-    await page.getByRole("button", { name: "Cancel" }).waitFor();
+    await start(page, page.getByRole("button", { name: "Run", exact: true }));
     assert.match(await outcome(), /^✓ (\d+) of \1 claims hold\.$/);
 
     assert.match(await page.locator("#outcome .verdict").textContent(), /^You said .+ It was .+/);
@@ -84,8 +83,7 @@ for (const [number, slug, parts] of [
 
 test("breaking the mechanism turns claims red, and says why in words", async () => {
   await page.goto("/q/7");
-  await page.getByRole("button", { name: /Break it/ }).first().click();
-  await page.getByRole("button", { name: "Cancel" }).waitFor();
+  await start(page, page.getByRole("button", { name: /Break it/ }).first());
   assert.match(await outcome(), /^✗ \d+ of \d+ claims refuted, with .+: .+\.$/);
   const refuted = page.locator(".claims li.no").first();
   assert.match(await refuted.innerText(), /✗[\s\S]*Refuted: expected .+\. It breaks when .+/);
@@ -93,7 +91,7 @@ test("breaking the mechanism turns claims red, and says why in words", async () 
   await page.locator("#answer .here.no").first().waitFor();
 
   await page.getByRole("button", { name: "Put the knobs back" }).click();
-  await page.getByRole("button", { name: /^Run/ }).click();
+  await start(page, page.getByRole("button", { name: /^Run/ }));
   await page.locator("#outcome .verdict-line", { hasText: "✓" }).waitFor({ timeout: A_RUN });
   await page.getByText("Earlier runs").click();
   await page.locator("#earlier tbody tr").first().waitFor();
@@ -169,8 +167,7 @@ test("everything is reached by keys alone", async () => {
   await page.keyboard.press("o");
   await page.waitForURL(/\/q\/7-/);
 
-  await page.keyboard.press("r");
-  await page.getByRole("button", { name: "Cancel" }).waitFor();
+  await Promise.all([page.waitForRequest(/events/), page.keyboard.press("r")]);
   assert.match(await outcome(), /claims/);
   await page.keyboard.press("]");
   await page.waitForURL(/\/q\/8-/);

@@ -35,6 +35,11 @@ export async function serve() {
   return { address, end };
 }
 
+/** Presses a button that runs, and returns when the outcome of the run before has been put away. */
+export async function start(page, button) {
+  await Promise.all([page.waitForRequest(/\/runs\/\d+\/events/), button.click()]);
+}
+
 export function browse() {
   const isRoot = process.getuid?.() === 0;
   return chromium.launch({ executablePath: onPath("chromium", "chromium-browser", "google-chrome"), args: isRoot ? ["--no-sandbox"] : [] });
