@@ -30,6 +30,7 @@ pub const MARK: &str = "BACKLAB_RUN";
 #[derive(Debug, Clone)]
 pub struct Spec {
     program: PathBuf,
+    called: Option<String>,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     dir: Option<PathBuf>,
@@ -42,6 +43,7 @@ impl Spec {
     pub fn new(program: impl AsRef<Path>) -> Self {
         Self {
             program: program.as_ref().to_owned(),
+            called: None,
             args: Vec::new(),
             env: Vec::new(),
             dir: None,
@@ -49,6 +51,12 @@ impl Spec {
             stop: Signal::SIGKILL,
             memory_mb: None,
         }
+    }
+
+    /// What ps(1) shows in place of the program's path.
+    pub(crate) fn called(mut self, name: String) -> Self {
+        self.called = Some(name);
+        self
     }
 
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
@@ -94,6 +102,9 @@ impl Spec {
 
     fn command(&self, lab: &Lab) -> Command {
         let mut command = Command::new(&self.program);
+        if let Some(name) = &self.called {
+            command.arg0(name);
+        }
         command
             .args(&self.args)
             .envs(self.env.iter().map(|(name, value)| (name, value)))

@@ -52,7 +52,7 @@ pub struct Role {
 impl Role {
     /// What starts it, for those who also want limits or a directory; see [`Lab::role`].
     pub fn spec<A: Into<String>>(&self, args: impl IntoIterator<Item = A>) -> Spec {
-        self.asked_of(Spec::new(program()), args)
+        self.asked_of(Spec::new(program()).called(format!("backlab {}", self.name)), args)
     }
 
     /// As [`Role::spec`], for a program that becomes Backlab's own only after it has done something else.

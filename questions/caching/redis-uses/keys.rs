@@ -95,6 +95,7 @@ pub fn claims(seen: &Observed) -> Vec<Claim> {
     let flood = |it: &Full| format!("{} writes of {BYTES} bytes into {MEMORY}", it.acknowledged + it.refused);
     let offered = |it: &Full| (it.acknowledged + it.refused) * BYTES as u64 > 4 << 20;
     let words = |it: &Full| format!("{} writes refused, {} of {OLD} old keys there", it.refused, it.old_left);
+    let left = |it: &Killed, left: u64| format!("{left} of {} keys", it.acknowledged);
     let killed = |it: &Killed| format!("SIGKILL after {} acknowledged writes", it.acknowledged);
     vec![
         claim(
@@ -125,14 +126,14 @@ pub fn claims(seen: &Observed) -> Vec<Claim> {
             "it had written a snapshot",
         )
         .witness(forgetful.by_sigkill, killed(forgetful))
-        .equal(forgetful.keys_left, 0),
+        .equal(left(forgetful, forgetful.keys_left), left(forgetful, 0)),
         claim(
             "log-keeps",
             "With an append-only file every acknowledged write outlives SIGKILL",
             "nothing is written before the answer",
         )
         .witness(logged.by_sigkill, killed(logged))
-        .equal(logged.keys_left, logged.acknowledged),
+        .equal(left(logged, logged.keys_left), left(logged, logged.acknowledged)),
     ]
 }
 

@@ -82,7 +82,7 @@ pub fn claims(seen: &Seen) -> Vec<Claim> {
             "members of one score are ranked in the order of their arrival",
         )
         .witness(seen.tied > 0, format!("{} of {} members share their score", seen.tied, seen.members))
-        .equal(seen.differ, 0),
+        .equal(format!("{} ranks differ", seen.differ), "0 ranks differ".to_owned()),
     ]
 }
 

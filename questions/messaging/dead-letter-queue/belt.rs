@@ -5,7 +5,6 @@ use super::worker::{Outcome, Policy, Worker};
 use super::{InFlight, Observed, Params, Twice};
 use crate::prelude::*;
 use backlab_parts::nats::{Nats, Subscription};
-use std::sync::PoisonError;
 
 /// Failed deliveries, for each poison message that can be in flight, after which nothing moves any more.
 const STALLED: u64 = 20;
@@ -93,33 +92,29 @@ pub async fn worker<'a>(nats: &Nats, p: &Params, policy: Policy, shop: &'a Shop)
     })
 }
 
-/// Works with as many hands as messages may be in flight, until the server has nothing more or nothing moves.
+/// Takes as many messages as may be in flight, handles them side by side, and asks again, until the server has nothing
+/// more or nothing moves.
 pub async fn work(worker: &Worker<'_>, p: &Params, orders: &[Published]) -> Result<Belt> {
     let slots = p.consumer.slots();
-    let shared = Mutex::new((Belt::of(orders, slots), 0));
-    let stalled = STALLED * slots.min(p.poison);
-    let hand = async || {
-        let mut idle = 0;
-        while shared.lock().unwrap_or_else(PoisonError::into_inner).1 < stalled {
-            let Some(delivery) = worker.consumer.next(PATIENCE).await? else {
-                let info = worker.consumer.info().await?;
-                if info.num_pending == 0 && info.num_ack_pending == 0 {
-                    break;
-                }
-                idle += 1;
-                ensure!(idle < MOST_IDLE, "the server holds {} messages back", info.num_ack_pending);
-                continue;
-            };
-            let outcome = worker.handle(&delivery).await?;
-            let (belt, failed) = &mut *shared.lock().unwrap_or_else(PoisonError::into_inner);
-            belt.note(orders, slots, delivery.sequence, outcome);
-            *failed = if outcome == Outcome::Failed { *failed + 1 } else { 0 };
-            idle = 0;
+    let mut belt = Belt::of(orders, slots);
+    let (mut failed, mut idle) = (0, 0);
+    while failed < STALLED * slots.min(p.poison) {
+        let info = worker.consumer.info().await?;
+        let there = info.num_pending + info.num_ack_pending as u64;
+        if there == 0 {
+            break;
         }
-        Ok::<_, anyhow::Error>(())
-    };
-    try_join_all((0..slots).map(|_| hand())).await?;
-    Ok(shared.into_inner().unwrap_or_else(PoisonError::into_inner).0)
+        // Not more than there are, or the request would wait for what can't come.
+        let deliveries = worker.consumer.next_many(slots.min(there) as usize, PATIENCE).await?;
+        idle = if deliveries.is_empty() { idle + 1 } else { 0 };
+        ensure!(idle < MOST_IDLE, "the server holds {there} messages back");
+        let outcomes = try_join_all(deliveries.iter().map(|delivery| worker.handle(delivery))).await?;
+        for (delivery, outcome) in std::iter::zip(&deliveries, outcomes) {
+            belt.note(orders, slots, delivery.sequence, outcome);
+            failed = if outcome == Outcome::Failed { failed + 1 } else { 0 };
+        }
+    }
+    Ok(belt)
 }
 
 /// How many messages the server announced exactly once.

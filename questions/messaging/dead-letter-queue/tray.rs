@@ -168,7 +168,7 @@ pub fn claims_redrive(p: &Params, unfixed: &Redriven, fixed: &Redriven) -> Vec<C
             "a redrive bypasses the limit, or loses what fails again",
         )
         .witness(unfixed.sent > 0, sent(unfixed))
-        .equal(unfixed.left, unfixed.sent),
+        .equal(format!("{} came back", unfixed.left), format!("{} came back", unfixed.sent)),
         claim(
             "redrive-clears",
             "Redriven with the fix, the tray is empty and every order has been shipped exactly once",
