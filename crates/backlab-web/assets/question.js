@@ -126,7 +126,7 @@ function buttons() {
 
 function cancelButton() {
   const button = document.createElement("button");
-  Object.assign(button, { type: "button", id: "cancel-button", className: "quiet while-running" });
+  Object.assign(button, { type: "button", id: "cancel-button", className: "outlined while-running" });
   button.textContent = "Cancel";
   button.addEventListener("click", () => {
     fetch(`/runs/${underWay}/cancel`, { method: "POST", headers: { Accept: "application/json" } }).catch(lost);

@@ -113,7 +113,7 @@ fn field(kind: &AskKind, optional: bool) -> Markup {
 fn commit(path: &str, committed: bool) -> Markup {
     html! {
         div.row {
-            button type="submit" form=(FORM) formaction={ (path) "/predict" } .quiet[committed] { "Lock it in" }
+            button type="submit" form=(FORM) formaction={ (path) "/predict" } .outlined[committed] { "Lock it in" }
             @if !committed {
                 button.quiet type="submit" form=(FORM) formaction={ (path) "/read" } formnovalidate {
                     "I’d rather read first"
@@ -182,7 +182,7 @@ fn knob(spec: &ParamSpec, values: &Values) -> Markup {
 fn go(reading: &Reading, experiment: &Erased, values: &Values) -> Markup {
     let ready = reading.committed();
     html! {
-        button #run-button type="submit" form=(FORM) .quiet[!ready] {
+        button #run-button type="submit" form=(FORM) .outlined[!ready] {
             @if reading.known(experiment, values) { "Run again" } @else { "Run" }
         }
         button #defaults-button.quiet type="button" hidden { "Put the knobs back" }
