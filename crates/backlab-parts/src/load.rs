@@ -34,6 +34,8 @@ pub const MOST_CONNECTIONS: u64 = 1000;
 pub const MOST_PER_SECOND: u64 = 100_000;
 pub const MOST_REQUESTS: u64 = 1_000_000;
 pub const LONGEST: Duration = Duration::from_secs(60);
+/// Threads that the workers of a load share.
+const THREADS: u64 = 2;
 /// An open loop held its rate if no request was sent later than this after its intended start.
 pub const HELD_WITHIN: Duration = Duration::from_millis(50);
 
@@ -225,7 +227,7 @@ impl Lab {
             load.check()?;
             let server = self.wire().peer(to).name;
             self.trace().message(name, &server, load.words());
-            let loaded = run(load, to).await;
+            let loaded = run(load, to).await?;
             loaded.trace(self.trace(), name, &server);
             Ok(loaded)
         })
@@ -309,15 +311,21 @@ struct Job {
     bytes: Vec<Vec<u8>>,
 }
 
-async fn run(load: &Load, to: SocketAddr) -> Loaded {
+async fn run(load: &Load, to: SocketAddr) -> Result<Loaded> {
     let bytes = load.bytes(to);
     let job = Arc::new(Job { began: Instant::now(), next: AtomicU64::new(0), to, load: load.clone(), bytes });
     let ended = AbortOnDropHandle::new(tokio::spawn(ended_after(job.clone())));
-    let mut workers = JoinSet::new();
-    for _ in 0..load.connections {
-        workers.spawn(work(job.clone()));
+    let abandoned = CancellationToken::new();
+    let _when_dropped = abandoned.clone().drop_guard();
+    let threads = (0..THREADS).map(|thread| {
+        let (job, abandoned) = (job.clone(), abandoned.clone());
+        let workers = (job.load.connections + thread) / THREADS;
+        tokio::task::spawn_blocking(move || crew(&job, workers, &abandoned))
+    });
+    let mut shots = Vec::new();
+    for thread in threads.collect::<Vec<_>>() {
+        shots.extend(thread.await??);
     }
-    let mut shots: Vec<Shot> = workers.join_all().await.into_iter().flatten().collect();
     shots.sort_unstable_by_key(|shot| shot.intended_ns);
     let lag_ns = shots.iter().map(|shot| shot.sent_ns - shot.intended_ns).max().unwrap_or(0);
     let end_ns = shots.iter().map(|shot| shot.end_ns).max().unwrap_or(0);
@@ -325,12 +333,23 @@ async fn run(load: &Load, to: SocketAddr) -> Loaded {
     let early = !load.end.is_cancelled();
     let ended = if early { load.during } else { ended.await.unwrap_or(load.during).min(load.during) };
     let due = load.per_second.map_or(0, |rate| load.requests.min(due(rate, ended)));
-    Loaded {
+    Ok(Loaded {
         unsent: due.saturating_sub(shots.len() as u64),
         shots,
         took: Duration::from_nanos(end_ns),
         worst_lag: Duration::from_nanos(lag_ns),
-    }
+    })
+}
+
+/// The workers of one thread. They have a runtime of their own, so that a server in this process doesn't slow down the
+/// clients that measure it.
+fn crew(job: &Arc<Job>, workers: u64, abandoned: &CancellationToken) -> Result<Vec<Shot>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let shots = runtime.block_on(abandoned.run_until_cancelled(async {
+        let workers: JoinSet<_> = (0..workers).map(|_| work(job.clone())).collect();
+        workers.join_all().await.into_iter().flatten().collect()
+    }));
+    Ok(shots.unwrap_or_default())
 }
 
 /// How long requests were begun.

@@ -154,6 +154,28 @@ async fn what_fails_is_counted_by_its_kind() {
     assert_eq!(outcomes, [Err(Failure::Unreadable), Err(Failure::Closed), Err(Failure::Closed), Ok(200)]);
 }
 
+/// A server that is being asked notices that its clients are gone: they don't live on in threads of their own.
+#[tokio::test]
+async fn a_load_that_is_abandoned_hangs_up() {
+    let lab = lab();
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let router = Router::new().route("/", get(async move || held.pass().await.map_or("late", |()| "")));
+    let server = lab.serve("shop", router).unwrap();
+    let load = Load::closed(3).get("/").during(Duration::from_secs(20));
+    let running = lab.load("crowd", &server, &load);
+    tokio::select! {
+        _ = running => panic!("nobody was answered yet"),
+        arrived = gate.arrivals(3) => arrived.unwrap(),
+    }
+    let gone = async {
+        while gate.waiting() > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.expect("all three connections are closed");
+}
+
 #[tokio::test]
 async fn a_load_outside_its_limits_is_refused() {
     let lab = lab();
