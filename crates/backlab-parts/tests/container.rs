@@ -72,10 +72,18 @@ async fn a_layer_is_what_a_command_changed_and_equal_layers_are_kept_once() {
     let mut merged = lab.container("merged", Config::prompt(&built)).await.unwrap();
     assert_eq!(merged.sh("echo /app/*").await.unwrap(), ["/app/program /app/source"]);
 
+    assert_eq!(built.read("app/program").unwrap(), "1");
+    assert!(built.read("app/key").is_err(), "a mark of removal is no file");
     assert_eq!(images.stored().unwrap(), built.bytes());
-    let again = images.run("build again", build).await.unwrap();
+    let again = images.run("build again", build.clone()).await.unwrap();
     assert_eq!(again.layers, built.layers);
     assert_eq!(images.stored().unwrap(), built.bytes());
+    let with_times = images.with_times(true);
+    let dated = [
+        with_times.run("first", build.clone()).await.unwrap(),
+        with_times.run("second", build).await.unwrap(),
+    ];
+    assert_ne!(dated[0].layers[2].digest, dated[1].layers[2].digest);
     lab.close().await;
 }
 

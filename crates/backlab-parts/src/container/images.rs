@@ -60,7 +60,7 @@ impl Lab {
 }
 
 impl Images {
-    /// Lets archives keep the times at which files were changed, which are all set to 1970 otherwise.
+    /// Lets archives keep the times at which files were changed, to the nanosecond; they are all set to 1970 otherwise.
     pub fn with_times(mut self, with_times: bool) -> Self {
         self.with_times = with_times;
         self
@@ -153,6 +153,18 @@ impl Image {
         self.layers.iter().map(|it| it.bytes).sum()
     }
 
+    /// A file as a container of the image would find it.
+    pub fn read(&self, path: &str) -> Result<String> {
+        let kept = self
+            .layers
+            .iter()
+            .rev()
+            .map(|it| it.directory.join(path))
+            .find(|it| it.symlink_metadata().is_ok());
+        let file = kept.with_context(|| format!("no layer has {path}"))?;
+        fs::read_to_string(&file).with_context(|| format!("read {path} from {}", file.display()))
+    }
+
     /// What an overlay mounts, the lowest first.
     pub(super) fn directories(&self) -> Vec<PathBuf> {
         self.layers.iter().map(|it| it.directory.clone()).collect()
@@ -184,7 +196,11 @@ fn append(archive: &mut tar::Builder<Vec<u8>>, root: &Path, dir: &Path, with_tim
         let about = fs::symlink_metadata(&file)?;
         let mut header = tar::Header::new_gnu();
         header.set_mode(about.mode() & 0o777);
-        header.set_mtime(if with_times { about.mtime().cast_unsigned() } else { 0 });
+        header.set_mtime(0);
+        if with_times {
+            let changed = format!("{}.{:09}", about.mtime(), about.mtime_nsec());
+            archive.append_pax_extensions([("mtime", changed.as_bytes())])?;
+        }
         if about.is_dir() {
             header.set_entry_type(tar::EntryType::Directory);
             header.set_size(0);
