@@ -15,8 +15,8 @@ use std::future::Future;
 const SOON: Duration = Duration::from_secs(15);
 /// What the workers here ask for, so that a successor doesn't wait for long.
 const ACK_WAIT: Duration = Duration::from_millis(500);
-/// How long a request waits for a message. Much longer than [`ACK_WAIT`]: a request that ends just when the server
-/// delivers again would cost a delivery that nobody gets.
+/// How long a request waits for a message. Much longer than [`ACK_WAIT`]: a worker that gives a request up while the
+/// message is on its way costs a delivery that nobody handles.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Number of the signal by which a process aborts (signal(7)).
 const SIGABRT: i32 = 6;
