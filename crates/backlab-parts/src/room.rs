@@ -99,8 +99,7 @@ pub fn base() -> PathBuf {
 
 /// At least 512 MiB free: a PostgreSQL with a standby needs about 100.
 fn has_space(dir: &Path) -> bool {
-    nix::sys::statvfs::statvfs(dir)
-        .is_ok_and(|it| it.blocks_available() * it.fragment_size() >= 512 << 20)
+    nix::sys::statvfs::statvfs(dir).is_ok_and(|it| it.blocks_available() * it.fragment_size() >= 512 << 20)
         && nix::unistd::access(dir, nix::unistd::AccessFlags::W_OK).is_ok()
 }
 

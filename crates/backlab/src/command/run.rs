@@ -5,9 +5,7 @@ use crate::args::Run;
 use crate::paper::Paper;
 use crate::{CANNOT, REFUTED, json};
 use anyhow::{Context, Result, anyhow};
-use backlab_engine::{
-    Ask, AskKind, Claim, Erased, Event, Fate, Order, Report, State, Values, Verdict,
-};
+use backlab_engine::{Ask, AskKind, Claim, Erased, Event, Fate, Order, Report, State, Values, Verdict};
 use backlab_questions::Question;
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write};
