@@ -222,3 +222,19 @@ test("a run that can't begin says why, in the page", async () => {
   await page.locator("#progress", { hasText: "1000000 is outside" }).waitFor();
   complaints = complaints.filter((it) => !it.includes("400"));
 });
+
+test("where a part isn't installed, the page says so, with the line that installs it", async (t) => {
+  const bare = await serve({ PATH: "/nonexistent" });
+  t.after(bare.end);
+  await page.goto(`${bare.address}/doctor`);
+  const redis = page.getByRole("listitem").filter({ has: page.getByRole("heading", { name: /Redis/ }) });
+  assert.match(await redis.innerText(), /✗ Redis not here[\s\S]*apt-get install .*redis-server/);
+  await page.getByRole("heading", { name: "Can’t run here" }).waitFor();
+
+  await page.goto(`${bare.address}/q/38`);
+  assert.match(await page.locator("#run div.absent").innerText(), /Redis, which isn’t available[\s\S]*apt-get install/);
+  await predict();
+  await start(page, page.getByRole("button", { name: /^Run/ }));
+  assert.match(await outcome(), /^– Not run: .*redis.* apt-get install /);
+  assert.equal(await page.locator(".where").innerText(), "38 of 150 · Caching · Medium · ◑ predicted", "nothing is verified");
+});

@@ -9,12 +9,15 @@ import { chromium } from "playwright-core";
 /** How long a run may take on a busy machine, in milliseconds. */
 export const A_RUN = 60_000;
 
-/** Serves; ends with the tests. */
-export async function serve() {
+/** Serves, with other settings of the environment where there are some. */
+export async function serve(env = {}) {
   const program = process.env.BACKLAB;
   if (!program) throw new Error("set BACKLAB to the program to test, such as target/debug/backlab");
   const data = mkdtempSync(join(tmpdir(), "backlab-browser-"));
-  const child = spawn(program, ["--data", data, "serve", "--bind", "127.0.0.1:0"], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(program, ["--data", data, "serve", "--bind", "127.0.0.1:0"], {
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   const address = await new Promise((found, failed) => {
     let said = "";
     child.stdout.on("data", (chunk) => {

@@ -145,7 +145,7 @@ fn status(status: Status) -> Markup {
         Status::Predicted => "◑",
         Status::Verified => "●",
     };
-    html! { i aria-hidden="true" { (sign) } span { (status.word()) } }
+    html! { i aria-hidden="true" { (sign) } " " span { (status.word()) } }
 }
 
 /// A moment, in UTC; a script turns it into the reader's own words.
