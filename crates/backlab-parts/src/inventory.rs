@@ -80,10 +80,14 @@ pub static NAMESPACES: Part = Part::new(
 /// All of them, in the order in which `backlab doctor` lists them.
 pub static ALL: [&Part; 6] = [&SQLITE, &POSTGRES, &REDIS, &NATS, &NODE, &NAMESPACES];
 
-/// Where a program is on the `PATH`.
+/// Where a program is on the `PATH`. Debian keeps some servers in the `sbin` beside a `bin`, which only root has on the
+/// `PATH`: that one counts too.
 pub fn on_path(program: &str) -> Result<PathBuf, String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
+    let beside =
+        |bin: &PathBuf| bin.file_name().is_some_and(|it| it == "bin").then(|| bin.with_file_name("sbin"));
     std::env::split_paths(&path)
+        .flat_map(|dir| beside(&dir).into_iter().chain([dir]))
         .map(|dir| dir.join(program))
         .find(|file| nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok() && file.is_file())
         .ok_or_else(|| format!("`{program}` isn't on the PATH"))

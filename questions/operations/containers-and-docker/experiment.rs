@@ -497,7 +497,7 @@ async fn stop(lab: &Lab, p: &Params, image: &Image) -> Result<Stop> {
     Ok(Stop {
         bare_lives: bare.is_untouched(),
         bare_zombies,
-        init_exit: ended.ok().map(|it| it.shell_code()),
+        init_exit: ended.ok().map(backlab_parts::Exit::shell_code),
         init_zombies,
     })
 }
