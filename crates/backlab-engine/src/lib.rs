@@ -17,7 +17,7 @@ pub use backlab_parts::room::{base as rooms, sweep};
 pub use backlab_parts::{Event, Fate, Trace, inventory};
 pub use claim::{Claim, State, claim};
 pub use experiment::{Erased, Experiment, Fault, erase};
-pub use params::{Choice, Knob, ParamKind, ParamSpec, Params, Values, knob};
+pub use params::{Choice, Knob, ParamKind, ParamSpec, Params, Values, flag, knob};
 pub use prediction::{Ask, AskKind, Asked, Prediction};
 pub use report::{PartUsed, Report, Verdict};
 pub use run::{Order, sequence};

@@ -123,6 +123,13 @@ impl<C: Choice> Knob for C {
     }
 }
 
+/// A knob's setting as one types it into a shell: `--old-side-stops 'when nothing is in flight'`.
+pub fn flag(name: &str, value: &str) -> String {
+    let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let quoted = if plain { value.to_owned() } else { format!("'{}'", value.replace('\'', r"'\''")) };
+    format!("--{} {quoted}", name.replace('_', "-"))
+}
+
 /// Reads one knob's value, or its default.
 ///
 /// # Errors
@@ -200,4 +207,15 @@ macro_rules! choices {
             const ALL: &'static [(Self, &'static str)] = &[$((Self::$variant, $word)),+];
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::flag;
+
+    #[test]
+    fn a_flag_can_be_typed_into_a_shell() {
+        assert_eq!(flag("work_ms", "200"), "--work-ms 200");
+        assert_eq!(flag("pids", "the host's"), r"--pids 'the host'\''s'");
+    }
 }

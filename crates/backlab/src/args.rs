@@ -1,7 +1,7 @@
 //! The command line. The knobs of the question at hand are flags of `run`, with their help and their bounds.
 
 use backlab_catalogue::{Level, Track};
-use backlab_engine::{Erased, ParamKind, ParamSpec, Values};
+use backlab_engine::{Erased, Fault, ParamKind, ParamSpec, Values, flag};
 use backlab_questions::Question;
 use backlab_study::Status;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -185,24 +185,13 @@ fn with_knobs(run: clap::Command, experiment: Option<&Erased>, specs: &[ParamSpe
     });
     let faults = (experiment.faults)();
     let breaks: Vec<_> =
-        faults.iter().map(|fault| format!("  {}: {}", fault.label, flags(fault.set))).collect();
+        faults.iter().map(|fault| format!("  {}: {}", fault.label, settings(fault))).collect();
     run.args(knobs).after_help(format!("To break it:\n{}", breaks.join("\n")))
 }
 
-/// Knob settings as one would type them.
-pub fn flags(set: &[(&str, &str)]) -> String {
-    let typed: Vec<_> = set
-        .iter()
-        .map(|(name, value)| {
-            let quoted = if value.contains(|c: char| !c.is_ascii_alphanumeric()) {
-                format!("'{value}'")
-            } else {
-                (*value).to_owned()
-            };
-            format!("--{} {quoted}", name.replace('_', "-"))
-        })
-        .collect();
-    typed.join(" ")
+/// What breaks it, as one types it.
+fn settings(fault: &Fault) -> String {
+    fault.set.iter().map(|(name, value)| flag(name, value)).collect::<Vec<_>>().join(" ")
 }
 
 fn values(matches: &ArgMatches, specs: &[ParamSpec]) -> Values {

@@ -186,12 +186,7 @@ fn provenance(question: &Question, report: &Report, at_ms: Option<i64>) -> Marku
 fn command(question: &Question, report: &Report) -> String {
     let mut command = format!("backlab run {}", question.page.slug);
     for (name, value) in changed(question, report) {
-        let quoted = if value.contains(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c)) {
-            format!("'{}'", value.replace('\'', r"'\''"))
-        } else {
-            value
-        };
-        command.push_str(&format!(" --{} {quoted}", name.replace('_', "-")));
+        command.push_str(&format!(" {}", backlab_engine::flag(name, &value)));
     }
     command.push_str(&format!(" --seed {}", report.seed));
     command
