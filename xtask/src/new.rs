@@ -17,7 +17,7 @@ pub fn question(named: &str) -> Result<()> {
         "there is no questions/{named}/answer.md: all 150 questions have their folder already"
     );
     ensure!(!experiment.exists(), "questions/{named}/experiment.rs is there already");
-    std::fs::write(&experiment, EXPERIMENT.replace("{Name}", &pascal(slug)))?;
+    std::fs::write(&experiment, EXPERIMENT.replace("Unwritten", &pascal(slug)))?;
     let mut page = std::fs::read_to_string(&answer)?;
     if !page.contains("## In 30 seconds") {
         page.push_str(SECTIONS);
