@@ -8,7 +8,7 @@
 //!
 //! [`images::Images`] makes images, [`memory::Group`] limits memory.
 
-use crate::{Lab, Process, Spec, Trace, inventory, role};
+use crate::{Exit, Lab, Process, Spec, Trace, inventory, role};
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -26,7 +26,7 @@ pub use inside::INSIDE;
 pub const DEADLINE: Duration = Duration::from_secs(20);
 /// A shell that reads commands, runs each, and says when it is done: [`Container::sh`].
 const PROMPT: &str =
-    r#"n=0; while read -r command; do eval "$command" 2>&1; n=$((n+1)); echo "done $n"; done"#;
+    r#"n=0; while read -r command; do eval "$command" 2>&1; n=$((n+1)); echo; echo "done $n"; done"#;
 
 /// What is run in a container, and which parts of the machine are its own.
 #[derive(Debug, Clone)]
@@ -126,6 +126,9 @@ impl Lab {
         for dir in [&order.writable, &order.work, &order.root] {
             std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
         }
+        let what = if order.command == PROMPT { "a shell" } else { order.command.as_str() };
+        let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.trace().message("host", name, format_args!("on {} layers: {what}", order.layers.len()));
         let process = self.process(name, outside(&order, &config)?).await?;
         let entered = process.line(DEADLINE, |line| (line == inside::ENTERED).then_some(())).await;
         entered.context("the container's first process did not start")?;
@@ -159,6 +162,19 @@ impl Container {
         self.first.with_context(|| format!("{} ended as it began", self.process.name()))
     }
 
+    /// Waits for its end, and says so in the trace.
+    ///
+    /// # Errors
+    /// It still runs after `deadline`.
+    pub async fn wait(&self, deadline: Duration) -> Result<Exit> {
+        let exit = self.process.wait(deadline).await?;
+        match exit {
+            Exit::Code(0) => self.trace.note(self.process.name(), "ended"),
+            exit => self.trace.trouble(self.process.name(), format_args!("ended with {}", exit.shell_code())),
+        }
+        Ok(exit)
+    }
+
     /// What the container has written, as files outside.
     pub fn writable(&self) -> &Path {
         &self.writable
@@ -178,7 +194,9 @@ impl Container {
         let lines = self.process.lines();
         let after =
             lines.iter().rposition(|line| *line == begin || line == inside::ENTERED).map_or(0, |it| it + 1);
-        let said: Vec<_> = lines[after..].iter().take_while(|line| **line != end).cloned().collect();
+        let mut said: Vec<_> = lines[after..].iter().take_while(|line| **line != end).cloned().collect();
+        // The prompt begins a new line, whether the output ended with one or not.
+        said.pop_if(|line| line.is_empty());
         trace.message(self.process.name(), "host", said.first().map_or("(nothing)", String::as_str));
         Ok(said)
     }
@@ -199,6 +217,12 @@ impl Container {
             .iter()
             .all(|it| pending(it).is_some_and(|mask| mask.bytes().all(|it| it == b'0')))
             && pending("State:").is_some_and(|state| !state.starts_with('Z'))
+    }
+
+    /// The program that the first process is by now, by the kernel's name for it (`comm`, proc_pid_comm(5)).
+    pub fn program(&self) -> Option<String> {
+        let comm = std::fs::read_to_string(format!("/proc/{}/comm", self.first?)).ok()?;
+        Some(comm.trim_end().to_owned())
     }
 
     /// Dead children of the first process that it has not waited for.

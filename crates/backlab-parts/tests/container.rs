@@ -78,6 +78,10 @@ async fn a_layer_is_what_a_command_changed_and_equal_layers_are_kept_once() {
     let again = images.run("build again", build.clone()).await.unwrap();
     assert_eq!(again.layers, built.layers);
     assert_eq!(images.stored().unwrap(), built.bytes());
+    let copied_again = images.add(&built, &[("app/key", "hush"), ("app/source", "1")]).unwrap();
+    assert_eq!(copied_again.layers[3], copied_again.layers[1]);
+    let mut merged = lab.container("again", Config::prompt(&copied_again)).await.unwrap();
+    assert_eq!(merged.sh("cat /app/key /app/program").await.unwrap(), ["hush1"]);
     let with_times = images.with_times(true);
     let dated = [
         with_times.run("first", build.clone()).await.unwrap(),
@@ -96,10 +100,17 @@ async fn the_first_process_ignores_what_it_does_not_handle_and_an_init_passes_it
     let serving = |line: &str| (line == "serving").then_some(());
     let mut bare = lab.container("bare", Config::new(&image, service)).await.unwrap();
     let mut init = lab.container("init", Config::new(&image, service).init()).await.unwrap();
-    for container in [&mut bare, &mut init] {
-        container.process.line(SOON, serving).await.unwrap();
-        container.process.close_stdin();
-    }
+    bare.process.line(SOON, serving).await.unwrap();
+    init.process.line(SOON, serving).await.unwrap();
+    // A shell would still wait for children that have ended.
+    let replaced = async {
+        while bare.program().as_deref() != Some("sleep") {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(SOON, replaced).await.expect("the shell becomes `sleep`");
+    bare.process.close_stdin();
+    init.process.close_stdin();
     let settled = async {
         while bare.zombies() < 3 || init.children().len() > 1 {
             tokio::time::sleep(Duration::from_millis(2)).await;

@@ -5,6 +5,7 @@
 //! and from outside; one runs out of memory; and two are told to stop.
 
 use crate::prelude::*;
+use backlab_parts::Exit;
 use backlab_parts::container::{Config, Container, INSIDE, Image, Images, memory};
 use nix::sys::signal::Signal;
 use rand::RngExt;
@@ -141,6 +142,10 @@ struct Memory {
 /// What SIGTERM did to a service that has no handler for it, and zombies: without and with an init.
 #[derive(Debug, Clone, Default, Serialize)]
 struct Stop {
+    /// Orphans that said that they end, of both services.
+    ended: usize,
+    /// First processes that ran when SIGTERM was sent.
+    signalled: usize,
     bare_lives: bool,
     bare_zombies: usize,
     init_exit: Option<i32>,
@@ -237,7 +242,7 @@ async fn builds(lab: &Lab, images: &Images, base: &Image) -> Result<(Builds, Ima
     let (source_first, ..) = rebuilds(lab, images, base, Order::SourceFirst).await?;
 
     lab.step("Build, dependencies first, on a machine that has nothing cached");
-    let recipe = recipe::service(Order::DependenciesFirst, OLD);
+    let recipe = recipe::steps(Order::DependenciesFirst, OLD);
     let again = Cache::default().build(images, base, &recipe).await?.image;
     let digests = |image: &Image| image.layers.iter().map(|it| it.digest.clone()).collect();
     let builds = Builds {
@@ -263,7 +268,7 @@ async fn rebuilds(
     let mut cache = Cache::default();
     let mut build = async |source, when| {
         lab.step(format_args!("Build, {}, {when}", order.words()));
-        cache.build(images, base, &recipe::service(order, source)).await
+        cache.build(images, base, &recipe::steps(order, source)).await
     };
     let first = build(OLD, "for the first time").await?;
     let unchanged = build(OLD, "with nothing changed").await?;
@@ -366,25 +371,23 @@ impl Pids {
 /// What the first process of a container sees, and what is seen of it from outside.
 async fn inside(container: &mut Container) -> Result<View> {
     let pid_outside = container.first()?;
-    let mut read = async |file: &str| anyhow::Ok(container.sh(&format!("cat {file}")).await?.join("\n"));
-    let status = read("/proc/self/status").await?;
-    let devices = read("/proc/net/dev").await?;
-    let host_name = read("/proc/sys/kernel/hostname").await?;
-    let kernel = read("/proc/sys/kernel/osrelease").await?;
-    let boot = read("/proc/sys/kernel/random/boot_id").await?;
-    let processes = container.sh("echo /proc/[0-9]*").await?.join(" ");
+    let mut say = async |command: &str| anyhow::Ok(container.sh(command).await?.join(" "));
     Ok(View {
-        pid: container.sh("echo $$").await?.join("").parse()?,
+        pid: say("echo $$").await?.parse()?,
         pid_outside,
-        processes: processes.split_whitespace().count(),
-        host_name,
-        uid: uid(&status)?,
+        processes: say("echo /proc/[0-9]*").await?.split_whitespace().count(),
+        host_name: say("cat /proc/sys/kernel/hostname").await?,
+        uid: say(UID).await?.parse()?,
         uid_outside: uid(&std::fs::read_to_string(format!("/proc/{pid_outside}/status"))?)?,
-        networks: networks(&devices),
-        kernel,
-        boot,
+        networks: say(NETWORKS).await?,
+        kernel: say("cat /proc/sys/kernel/osrelease").await?,
+        boot: say("cat /proc/sys/kernel/random/boot_id").await?,
     })
 }
+
+const UID: &str = r#"while read -r key id rest; do case $key in Uid:) echo $id; esac; done < /proc/self/status"#;
+const NETWORKS: &str =
+    r#"while IFS=" :" read -r name rest; do case $rest in [0-9]*) echo $name; esac; done < /proc/net/dev"#;
 
 /// The same of Backlab's own process.
 fn outside() -> Result<View> {
@@ -453,7 +456,7 @@ async fn out_of_memory(lab: &Lab, p: &Params, image: &Image) -> Result<std::resu
     Ok(Ok(Memory {
         samples,
         held: held.unwrap_or(0),
-        exit: hoarder.process.wait(Duration::from_secs(5)).await?.shell_code(),
+        exit: hoarder.wait(Duration::from_secs(5)).await?.shell_code(),
         killed: greedy.killed(),
         neighbour_answers: neighbour.sh("echo here").await? == ["here"],
     }))
@@ -461,11 +464,11 @@ async fn out_of_memory(lab: &Lab, p: &Params, image: &Image) -> Result<std::resu
 
 // ---- The first process ----
 
-/// Leaves children of children behind, which end when the input does, and becomes a program that waits for nobody and
-/// handles no signal.
+/// Leaves children of children behind, which say so and end when the input does, and becomes a program that waits for
+/// nobody and handles no signal.
 fn careless(orphans: u64) -> String {
     format!(
-        "exec 3<&0; i=0; while [ $i -lt {orphans} ]; do ( (read -r end <&3) & ); i=$((i+1)); done
+        "exec 3<&0; i=0; while [ $i -lt {orphans} ]; do ( (read -r end <&3; echo ended) & ); i=$((i+1)); done
          echo serving; exec sleep 1000"
     )
 }
@@ -475,31 +478,35 @@ async fn stop(lab: &Lab, p: &Params, image: &Image) -> Result<Stop> {
     let service = || p.pids.of(Config::new(image, careless(p.orphans)));
     let mut bare = lab.container("service", service()).await?;
     let mut init = lab.container("init", service().init()).await?;
-    for container in [&mut bare, &mut init] {
-        let serving = |line: &str| (line == "serving").then_some(());
-        container.process.line(Duration::from_secs(10), serving).await?;
-    }
-    // The shell might still wait for an orphan that ends before the shell has become the service.
-    let service = format!("/proc/{}/comm", bare.first()?);
-    until(|| std::fs::read_to_string(&service).is_ok_and(|name| name.trim_end() == "sleep")).await;
+    let serving = |line: &str| (line == "serving").then_some(());
+    bare.process.line(Duration::from_secs(10), serving).await?;
+    init.process.line(Duration::from_secs(10), serving).await?;
+    // As long as it is a shell, it waits for children that have ended.
+    until(|| bare.program().as_deref() == Some("sleep")).await;
     bare.process.close_stdin();
     init.process.close_stdin();
     let orphans = usize::try_from(p.orphans)?;
-    // Where these never come, the counts below say so.
-    until(|| bare.zombies() >= orphans || p.pids == Pids::Host).await;
+    let ended = |it: &Container| it.process.lines().iter().filter(|line| *line == "ended").count();
+    // Where any of these never comes, the counts say so; on the host, orphans go to another parent.
+    until(|| ended(&bare).min(ended(&init)) == orphans).await;
+    until(|| bare.zombies() == orphans || p.pids == Pids::Host).await;
     until(|| init.children().len() <= 1).await;
-    let (bare_zombies, init_zombies) = (bare.zombies(), init.zombies());
+    let mut seen = Stop {
+        ended: ended(&bare) + ended(&init),
+        bare_zombies: bare.zombies(),
+        init_zombies: init.zombies(),
+        ..Stop::default()
+    };
 
     lab.step("Send SIGTERM to both first processes");
-    bare.signal(Signal::SIGTERM)?;
-    init.signal(Signal::SIGTERM)?;
-    let ended = init.process.wait(Duration::from_secs(5)).await;
-    Ok(Stop {
-        bare_lives: bare.is_untouched(),
-        bare_zombies,
-        init_exit: ended.ok().map(backlab_parts::Exit::shell_code),
-        init_zombies,
-    })
+    for container in [&bare, &init] {
+        seen.signalled += usize::from(container.is_untouched());
+        container.signal(Signal::SIGTERM)?;
+    }
+    seen.init_exit = init.wait(Duration::from_secs(5)).await.ok().map(Exit::shell_code);
+    // The other was sent its signal before: had it any effect, it would show by now.
+    seen.bare_lives = bare.is_untouched();
+    Ok(seen)
 }
 
 /// Waits for a state that can only be looked for, ten seconds at most.

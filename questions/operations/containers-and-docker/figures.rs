@@ -104,7 +104,6 @@ fn first_processes(p: &Params, stop: &Stop) -> Figure {
             row("an init above it", init, stop.init_zombies),
         ],
     };
-    let caption =
-        "The same service, once as the first process of its container and once below an init of forty lines.";
+    let caption = "The same service, once as the first process of its container and once below a small init.";
     Figure::new("the first process", caption, drawn)
 }

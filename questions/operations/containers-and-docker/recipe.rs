@@ -93,8 +93,8 @@ const INSTALL: &str = r#"while read -r name; do
   i=0; while [ $i -lt 500 ]; do echo "$name, part $i"; i=$((i+1)); done
 done < /app/dependencies > /app/library"#;
 
-/// The recipe of a service: the steps are the same in either order.
-pub fn service(order: Order, source: &str) -> Vec<Step> {
+/// The recipe of a service; the steps are the same in either order.
+pub fn steps(order: Order, source: &str) -> Vec<Step> {
     let dependencies = Step::copy("app/dependencies", "http\njson\nsql\n");
     let install = Step::run("install", INSTALL);
     let source = Step::copy("app/source", source);

@@ -85,7 +85,7 @@ impl Images {
         for library in libraries(&String::from_utf8_lossy(&ldd.stdout)) {
             copy(library, &root.join(library.strip_prefix("/").unwrap_or(library)))?;
         }
-        self.image(&[], &root)
+        self.image("host", &[], &root)
     }
 
     /// The image with one more layer of these files: path without a leading slash, and content.
@@ -96,7 +96,7 @@ impl Images {
             fs::create_dir_all(file.parent().unwrap_or(&root))?;
             fs::write(&file, content).with_context(|| format!("write {path}"))?;
         }
-        self.image(&image.layers, &root)
+        self.image("host", &image.layers, &root)
     }
 
     /// The image of a container with one more layer: what its command changed.
@@ -106,10 +106,10 @@ impl Images {
     pub async fn run(&self, name: &str, config: Config) -> Result<Image> {
         let below = config.image.layers.clone();
         let container = self.lab.container(name, config).await?;
-        let exit = container.process.wait(DEADLINE).await?;
+        let exit = container.wait(DEADLINE).await?;
         let said = container.process.lines().join("\n");
         ensure!(exit == Exit::Code(0), "{name} ended with {}; it said:\n{said}", exit.shell_code());
-        self.image(&below, &container.writable)
+        self.image(name, &below, &container.writable)
     }
 
     /// Bytes of all archives together.
@@ -120,8 +120,8 @@ impl Images {
         Ok(archives.filter_map(|it| it.metadata().ok()).map(|it| it.len()).sum())
     }
 
-    /// Archives `directory` as a layer on top of others.
-    fn image(&self, below: &[Layer], directory: &Path) -> Result<Image> {
+    /// Archives `directory`, which came `from` a part, as a layer on top of others.
+    fn image(&self, from: &str, below: &[Layer], directory: &Path) -> Result<Image> {
         let archive = archive(directory, self.with_times)?;
         let digest: String = Sha256::digest(&archive).iter().map(|byte| format!("{byte:02x}")).collect();
         let kept = self.store.dir.join(&digest[..16]);
@@ -131,6 +131,8 @@ impl Images {
             fs::rename(directory, &kept)?;
             fs::write(kept.with_extension("tar"), &archive)?;
         }
+        let words = format_args!("layer sha256:{}…, {} KiB", &digest[..12], archive.len() / 1024);
+        self.lab.trace().message(from, "images", words);
         let layer =
             Layer { digest: format!("sha256:{digest}"), bytes: archive.len() as u64, directory: kept };
         let layers = below.iter().cloned().chain([layer]).collect();
@@ -165,9 +167,12 @@ impl Image {
         fs::read_to_string(&file).with_context(|| format!("read {path} from {}", file.display()))
     }
 
-    /// What an overlay mounts, the lowest first.
+    /// What an overlay mounts, the lowest first. A layer that comes twice is mounted once, at its upper place, where it
+    /// hides the lower one; the kernel refuses a directory that is given twice.
     pub(super) fn directories(&self) -> Vec<PathBuf> {
-        self.layers.iter().map(|it| it.directory.clone()).collect()
+        let above = |i: usize| &self.layers[i + 1..];
+        let layers = self.layers.iter().enumerate();
+        layers.filter(|(i, it)| !above(*i).contains(it)).map(|(_, it)| it.directory.clone()).collect()
     }
 }
 

@@ -140,6 +140,11 @@ fn parents() -> Vec<(PathBuf, Version)> {
             _ => continue,
         };
         let Some(mount) = mounts.lines().find_map(|line| mounted(line, version)) else { continue };
+        // In version 2 each mount says which controllers it has; a machine may have memory in version 1 only.
+        let controllers = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+        if version == Version::Two && !controllers.split_whitespace().any(|it| it == "memory") {
+            continue;
+        }
         let group = mount.join(path.trim_start_matches('/'));
         let above = group.ancestors().take_while(|it| it.starts_with(&mount));
         parents.extend(above.map(|it| (it.to_owned(), version)));
