@@ -385,7 +385,8 @@ async fn inside(container: &mut Container) -> Result<View> {
     })
 }
 
-const UID: &str = r#"while read -r key id rest; do case $key in Uid:) echo $id; esac; done < /proc/self/status"#;
+const UID: &str =
+    r#"while read -r key id rest; do case $key in Uid:) echo $id; esac; done < /proc/self/status"#;
 const NETWORKS: &str =
     r#"while IFS=" :" read -r name rest; do case $rest in [0-9]*) echo $name; esac; done < /proc/net/dev"#;
 
