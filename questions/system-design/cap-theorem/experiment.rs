@@ -172,7 +172,12 @@ impl Experiment for CapTheorem {
             Fault {
                 label: "let any node answer from its own copy",
                 set: &[("protocol", "any node, last writer wins")],
-                refutes: &["every-history-explained", "minority-side-refuses", "costs-a-round-trip"],
+                refutes: &[
+                    "every-history-explained",
+                    "minority-side-refuses",
+                    "no-going-back",
+                    "costs-a-round-trip",
+                ],
             },
         ]
     }

@@ -19,11 +19,12 @@ const REPEAT_US: u64 = 250_000;
 /// A replica's copy: a value, with the stamp that decides which of two is the newer one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Held {
-    stamp: Stamp,
+    /// None before the first write, which is thereby newer whatever its stamp.
+    stamp: Option<Stamp>,
     value: u64,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Stamp {
     /// Under the majority protocols a count, under last writer wins the time of the write in µs.
     version: u64,
@@ -118,7 +119,7 @@ impl Replica {
     /// Last writer wins: answer from the own copy, and tell the others afterwards.
     fn answer_alone(&mut self, op: usize, access: Access, turn: &mut Turn<'_, Self>) {
         if let Access::Write(value) = access {
-            let stamp = Stamp { version: turn.now_us(), writer: turn.me() };
+            let stamp = Some(Stamp { version: turn.now_us(), writer: turn.me() });
             self.held = self.held.or_newer(Held { stamp, value });
             let heard = BTreeSet::from([turn.me()]);
             self.spreading = Some(Running { op, access, storing: true, held: self.held, heard });
@@ -144,7 +145,8 @@ impl Replica {
         running.storing = true;
         running.heard = BTreeSet::from([turn.me()]);
         if let Access::Write(value) = access {
-            let stamp = Stamp { version: held.stamp.version + 1, writer: turn.me() };
+            let version = held.stamp.map_or(0, |it| it.version) + 1;
+            let stamp = Some(Stamp { version, writer: turn.me() });
             running.held = Held { stamp, value };
         }
         let held = running.held;
