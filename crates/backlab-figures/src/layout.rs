@@ -1,6 +1,6 @@
 //! Shared arithmetic: how wide text is, how it wraps, how figures are written, where ticks stand.
 
-use crate::{SequenceRow, Tone};
+use crate::{Cell, SequenceRow, Tone};
 
 /// Size of sans text in CSS pixels; the style sheet says the same.
 pub const SANS_PX: f64 = 12.0;
@@ -333,6 +333,18 @@ pub fn runs(arcs: &[crate::Arc], slots: usize) -> Vec<Run> {
         }
     }
     runs
+}
+
+/// A grid with its rows as columns: the heads but for the corner become the names in the first column, and those names
+/// the heads.
+pub fn turned(heads: &[String], rows: &[Vec<Cell>]) -> (Vec<String>, Vec<Vec<Cell>>) {
+    let corner = heads.first().cloned().unwrap_or_default();
+    let names = std::iter::once(corner).chain(rows.iter().map(|row| row[0].text.clone())).collect();
+    let row = |column: usize| {
+        let name = Cell { text: heads[column].clone(), tone: Tone::Plain };
+        std::iter::once(name).chain(rows.iter().map(|row| row[column].clone())).collect()
+    };
+    (names, (1..heads.len()).map(row).collect())
 }
 
 /// Rows as they are drawn: the same message three times or more in a row becomes one, with the count in its label.

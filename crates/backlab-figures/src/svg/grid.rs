@@ -2,7 +2,7 @@
 //! the canvas is too narrow.
 
 use super::canvas::{Canvas, Path, Type};
-use crate::layout::{LINE_PX, is_number, with_sign};
+use crate::layout::{LINE_PX, is_number, turned, with_sign};
 use crate::{Cell, Matrix, Table, Tone};
 
 const GAP: f64 = 18.0;
@@ -55,13 +55,8 @@ impl Grid {
     }
 
     fn turned(&self) -> Self {
-        let mut heads = vec![String::new()];
-        heads.extend(self.rows.iter().map(|row| row[0].text.clone()));
-        let row = |column: usize| {
-            let name = Cell { text: self.heads[column].clone(), tone: Tone::Plain };
-            std::iter::once(name).chain(self.rows.iter().map(|row| row[column].clone())).collect()
-        };
-        Self { heads, rows: (1..self.heads.len()).map(row).collect() }
+        let (heads, rows) = turned(&self.heads, &self.rows);
+        Self { heads, rows }
     }
 
     fn numeric(&self, column: usize) -> bool {

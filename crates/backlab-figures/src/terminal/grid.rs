@@ -2,7 +2,7 @@
 
 use super::screen::{Screen, clean};
 use super::{cut, lines};
-use crate::layout::{Scale, columns, is_number};
+use crate::layout::{Scale, columns, is_number, turned};
 use crate::{Cell, Drawing, HeatMap, Matrix, Table, Tone};
 
 /// A column of text is not made narrower than this.
@@ -69,13 +69,8 @@ impl Grid {
     }
 
     fn turned(&self) -> Self {
-        let corner = self.heads.first().cloned().unwrap_or_default();
-        let heads = std::iter::once(corner).chain(self.rows.iter().map(|row| row[0].text.clone())).collect();
-        let row = |column: usize| {
-            let name = Cell { text: self.heads[column].clone(), tone: Tone::Plain };
-            std::iter::once(name).chain(self.rows.iter().map(|row| row[column].clone())).collect()
-        };
-        Self { heads, rows: (1..self.heads.len()).map(row).collect() }
+        let (heads, rows) = turned(&self.heads, &self.rows);
+        Self { heads, rows }
     }
 
     fn numeric(&self, column: usize) -> bool {
