@@ -12,7 +12,8 @@ use std::{
 use backlab_catalogue::render::{Fault, OwnedPage, faults_between, highlight_rust, page, rust_literal};
 
 fn main() -> ExitCode {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../questions");
+    // Asked for when this runs: a build directory may have been moved to another checkout since this was compiled.
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../../questions");
     // Cargo watches a directory with all that is in it.
     println!("cargo::rerun-if-changed={}", root.display());
     match write(&root) {
