@@ -6,7 +6,6 @@ run:
 
 # Everything that must hold. Installs what it needs first (as root, or with sudo).
 test: check
-	cargo build --locked --package backlab
 	cargo test --locked --workspace
 	BACKLAB=$(CURDIR)/target/debug/backlab node --test tests/browser/
 
