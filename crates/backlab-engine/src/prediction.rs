@@ -10,27 +10,19 @@ pub struct Prediction<O> {
 }
 
 enum Grade<O> {
-    Number { unit: &'static str, truth: fn(&O) -> u64, within_percent: u64 },
+    Number { unit: &'static str, truth: fn(&O) -> u64 },
     Choice { options: &'static [&'static str], truth: fn(&O) -> usize },
 }
 
 impl<O> Prediction<O> {
     /// A whole number, with the unit that stands behind the field ("rows").
     pub fn number(ask: impl Into<String>, unit: &'static str, truth: fn(&O) -> u64) -> Self {
-        Self { ask: ask.into(), grade: Grade::Number { unit, truth, within_percent: 0 }, tempting: None }
+        Self { ask: ask.into(), grade: Grade::Number { unit, truth }, tempting: None }
     }
 
     /// One of several options; `truth` gives the index of the right one.
     pub fn choice(ask: impl Into<String>, options: &'static [&'static str], truth: fn(&O) -> usize) -> Self {
         Self { ask: ask.into(), grade: Grade::Choice { options, truth }, tempting: None }
-    }
-
-    /// A number counts as right when it is at most so many percent off.
-    pub fn within_percent(mut self, percent: u64) -> Self {
-        if let Grade::Number { within_percent, .. } = &mut self.grade {
-            *within_percent = percent;
-        }
-        self
     }
 
     /// The wrong answer that many give (a number, or the index of an option), and why they do; shown after the run.
@@ -51,16 +43,13 @@ impl<O> Prediction<O> {
     }
 
     pub(crate) fn grade(&self, predicted: Option<u64>, seen: &O) -> Asked {
-        let (truth, slack) = match &self.grade {
-            Grade::Number { truth, within_percent, .. } => {
-                let truth = truth(seen);
-                (truth, truth.saturating_mul(*within_percent) / 100)
-            }
-            Grade::Choice { truth, .. } => (truth(seen) as u64, 0),
+        let truth = match &self.grade {
+            Grade::Number { truth, .. } => truth(seen),
+            Grade::Choice { truth, .. } => truth(seen) as u64,
         };
         let Ask { ask, kind } = self.ask();
         Asked {
-            right: predicted.map(|it| it.abs_diff(truth) <= slack),
+            right: predicted.map(|it| it == truth),
             predicted: predicted.map(|it| kind.words(it)),
             truth: kind.words(truth),
             tempting: self.tempting.as_ref().map(|(wrong, because)| (kind.words(*wrong), because.clone())),
