@@ -59,6 +59,22 @@ pub struct Report {
 }
 
 impl Report {
+    /// Of a run that has nothing to say yet: failed, until something better is known.
+    pub fn unrun(seed: u64, params: BTreeMap<&'static str, Value>) -> Self {
+        Self {
+            seed,
+            params: params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            prediction: None,
+            observed: Value::Null,
+            claims: Vec::new(),
+            figures: Vec::new(),
+            verdict: Verdict::Failed,
+            seconds: 0.0,
+            parts: Vec::new(),
+            error: None,
+        }
+    }
+
     pub(crate) fn judge(claims: &[Claim]) -> (Verdict, Option<String>) {
         if claims.iter().any(|claim| claim.state == State::Refuted) {
             return (Verdict::Refuted, None);

@@ -1,7 +1,7 @@
 //! One run, from the order to the report.
 
 use crate::experiment::Seen;
-use crate::{Erased, PartUsed, Report, Values, Verdict};
+use crate::{Erased, PartUsed, Report, Values};
 use anyhow::Result;
 use backlab_figures::{Figure, Sequence, SequenceRow, Tone};
 use backlab_parts::{Event, Fate, Lab, Missing, Trace};
@@ -52,6 +52,11 @@ impl Erased {
         (self.params)(values)
     }
 
+    /// The parts that it needs and that aren't on this machine.
+    pub fn lacks(&self) -> impl Iterator<Item = Missing> {
+        self.needs.iter().filter_map(|part| part.version().err())
+    }
+
     /// Runs it. However the run ends, all that it started has ended when this returns.
     ///
     /// # Errors
@@ -59,19 +64,8 @@ impl Erased {
     pub async fn run(&self, order: Order) -> Result<Report> {
         let params = self.check(&order.values)?;
         let began = Instant::now();
-        let mut report = Report {
-            seed: order.seed,
-            params: params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            prediction: None,
-            observed: Value::Null,
-            claims: Vec::new(),
-            figures: Vec::new(),
-            verdict: Verdict::Failed,
-            seconds: 0.0,
-            parts: Vec::new(),
-            error: None,
-        };
-        if let Some(missing) = self.needs.iter().find_map(|part| part.version().err()) {
+        let mut report = Report::unrun(order.seed, params);
+        if let Some(missing) = self.lacks().next() {
             report.missing(&missing);
             return Ok(report);
         }

@@ -129,11 +129,10 @@ impl Runs {
             cancel: run.cancel.clone(),
             ..Order::default()
         };
-        let report = wanted
-            .experiment
-            .run(order)
-            .await
-            .unwrap_or_else(|error| failed(&wanted.params, wanted.seed, &error));
+        let report = wanted.experiment.run(order).await.unwrap_or_else(|error| Report {
+            error: Some(format!("{error:#}")),
+            ..Report::unrun(wanted.seed, wanted.params)
+        });
         drop(turn);
         let cancelled = run.cancel.is_cancelled() && report.verdict == Verdict::Failed;
         // A run that never came to be says nothing about the question.
@@ -217,22 +216,6 @@ impl Run {
     /// Seconds since it was asked for.
     pub(crate) fn seconds(&self) -> f64 {
         self.began.elapsed().as_secs_f64()
-    }
-}
-
-/// A report for a run that the engine wouldn't begin.
-fn failed(params: &BTreeMap<&'static str, Value>, seed: u64, error: &anyhow::Error) -> Report {
-    Report {
-        seed,
-        params: params.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
-        prediction: None,
-        observed: Value::Null,
-        claims: Vec::new(),
-        figures: Vec::new(),
-        verdict: Verdict::Failed,
-        seconds: 0.0,
-        parts: Vec::new(),
-        error: Some(format!("{error:#}")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Frame, outcome, path};
 use crate::assets::Assets;
+use backlab_engine::Erased;
 use backlab_engine::inventory::{self, Part};
 use backlab_questions::{ALL, Question};
 use maud::{Markup, html};
@@ -84,5 +85,6 @@ fn needs(question: &Question) -> impl Iterator<Item = &'static Part> {
 }
 
 fn lacks(question: &Question) -> Vec<&'static str> {
-    needs(question).filter(|part| part.version().is_err()).map(|part| outcome::part(part.name)).collect()
+    let missing = question.experiment.into_iter().flat_map(Erased::lacks);
+    missing.map(|it| outcome::part(it.part)).collect()
 }

@@ -48,10 +48,10 @@ pub fn doctor(args: &Doctor) -> Result<ExitCode> {
             }
         }
     }
-    let missing: Vec<_> =
-        rows.iter().filter(|row| row.version.is_none()).flat_map(|row| &row.needed_by).collect();
-    let runs = ALL.iter().filter(|question| question.experiment.is_some()).count();
-    writeln!(out, "{}", paper.soft(format!("{} of {runs} experiments can run here.", runs - missing.len())))?;
+    let experiments: Vec<_> = ALL.iter().filter_map(|question| question.experiment).collect();
+    let here = experiments.iter().filter(|it| it.lacks().next().is_none()).count();
+    let count = format!("{here} of {} experiments can run here.", experiments.len());
+    writeln!(out, "{}", paper.soft(count))?;
     Ok(ExitCode::SUCCESS)
 }
 
