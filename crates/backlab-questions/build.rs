@@ -9,7 +9,9 @@ use std::{
     process::ExitCode,
 };
 
-use backlab_catalogue::render::{Fault, OwnedPage, faults_between, highlight_rust, page, rust_literal};
+use backlab_catalogue::render::{
+    Fault, OwnedPage, faults_between, highlight_rust, markdown, page, rust_literal,
+};
 
 fn main() -> ExitCode {
     // Asked for when this runs: a build directory may have been moved to another checkout since this was compiled.
@@ -86,19 +88,54 @@ fn all(pages: &[(PathBuf, OwnedPage)]) -> io::Result<String> {
             modules.push_str(&format!("#[path = {path:?}]\npub mod {module}_{name};\n"));
             fs::read_to_string(&path).map(Some)
         };
-        let (experiment, challenge) = (part("experiment")?, part("challenge")?);
+        let experiment = part("experiment")?;
+        let challenge = part("challenge")?;
+        let type_name = pascal(&page.slug);
         let erased = match experiment {
             Some(_) => {
-                let type_name = pascal(&page.slug);
                 format!("Some(&const {{ backlab_engine::erase::<{module}_experiment::{type_name}>() }})")
             }
             None => "None".to_owned(),
         };
+        let challenge = match challenge {
+            Some(source) => format!("Some({})", built(folder, page, &module, &source)?),
+            None => "None".to_owned(),
+        };
         let source = highlight_rust(&experiment.unwrap_or_default());
-        let (page, challenge) = (rust_literal(page), challenge.is_some());
+        let page = rust_literal(page);
         rows.push_str(&format!("Question {{ page: {page}, experiment: {erased}, experiment_source: {source:?}, challenge: {challenge} }},\n"));
     }
     Ok(format!("{modules}\n/// All questions, by number.\npub static ALL: &[Question] = &[\n{rows}];\n"))
+}
+
+/// The expression of a [`Challenge`]: what its file says at its head, and what our own program's says at its.
+fn built(folder: &Path, page: &OwnedPage, module: &str, source: &str) -> io::Result<String> {
+    let path = folder.join("reference.rs");
+    let reference = fs::read_to_string(&path)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+    let (head, _) = apart(source);
+    let (title, contract) = head.split_once('\n').unwrap_or((&head, ""));
+    let (title, contract) = (title.trim().trim_end_matches('.'), contract.trim());
+    let (notes, program) = apart(&reference);
+    let type_name = pascal(&page.slug);
+    let (contract_html, notes, program) = (markdown(contract), markdown(&notes), highlight_rust(program));
+    Ok(format!(
+        "Challenge {{ graded: &const {{ backlab_engine::challenge::<{module}_challenge::{type_name}>() }}, \
+         title: {title:?}, contract: {contract:?}, contract_html: {contract_html:?}, notes_html: {notes:?}, \
+         reference_source: {program:?} }}"
+    ))
+}
+
+/// The head of a file (its `//!` lines, without the marks), and all below.
+fn apart(source: &str) -> (String, &str) {
+    let end =
+        source.lines().take_while(|line| line.starts_with("//!")).map(|line| line.len() + 1).sum::<usize>();
+    let (head, below) = source.split_at(end.min(source.len()));
+    let bare = head
+        .lines()
+        .map(|line| line.trim_start_matches("//!"))
+        .map(|line| line.strip_prefix(' ').unwrap_or(line));
+    (bare.collect::<Vec<_>>().join("\n"), below.trim_start())
 }
 
 /// `cap-theorem` as `CapTheorem`: the name of the type that implements `Experiment`.

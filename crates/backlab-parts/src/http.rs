@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 mod client;
 mod cookies;
 mod server;
+mod watched;
 
 pub use client::{Ask, Client, NoAnswer, Reply, Why};
 pub use server::Server;

@@ -31,6 +31,7 @@ pub mod redis;
 pub mod role;
 pub mod room;
 pub mod sqlite;
+pub mod subject;
 pub mod trace;
 
 pub use inventory::{Missing, Part};
@@ -115,13 +116,7 @@ impl Lab {
 
     /// Memory that the run's processes have resident now, in KiB, shared pages counted in each (proc(5), `statm`).
     pub fn resident_kib(&self) -> u64 {
-        let pids: Vec<i32> = self.processes().keys().copied().collect();
-        let pages = |pid| {
-            let sizes = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-            sizes.split(' ').nth(1)?.parse::<u64>().ok()
-        };
-        let pages: u64 = pids.into_iter().filter_map(pages).sum();
-        pages * PAGE_KIB
+        resident_kib(self.processes().keys().copied())
     }
 
     /// Ends whatever still runs, and waits until it is gone; for the end of a run, however it ended.
@@ -159,4 +154,14 @@ impl Lab {
     fn processes(&self) -> MutexGuard<'_, BTreeMap<i32, Signal>> {
         self.0.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Memory that these processes have resident now, in KiB, shared pages counted in each (proc(5), `statm`).
+pub(crate) fn resident_kib(pids: impl IntoIterator<Item = i32>) -> u64 {
+    let pages = |pid| {
+        let sizes = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+        sizes.split(' ').nth(1)?.parse::<u64>().ok()
+    };
+    let pages: u64 = pids.into_iter().filter_map(pages).sum();
+    pages * PAGE_KIB
 }

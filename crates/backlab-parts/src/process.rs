@@ -8,13 +8,13 @@ use crate::{Lab, Trace, role};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, User};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -23,6 +23,8 @@ use tokio::time::timeout;
 pub const MOST_PROCESSES: usize = 64;
 /// Lines of output that are kept of each process, the newest.
 const KEPT_LINES: usize = 200;
+/// Bytes that are kept of one line; what is longer is cut, so that an endless line doesn't fill the memory.
+const LONGEST_LINE: usize = 64 << 10;
 /// The environment variable that marks every process of a run.
 pub const MARK: &str = "BACKLAB_RUN";
 
@@ -187,8 +189,22 @@ pub struct Process {
 
 #[derive(Debug)]
 struct Output {
-    lines: Mutex<VecDeque<String>>,
+    lines: Mutex<VecDeque<Line>>,
     written: watch::Sender<u64>,
+}
+
+/// A line that a process printed.
+#[derive(Debug, Clone)]
+struct Line {
+    on: Pipe,
+    text: String,
+}
+
+/// Where a line was printed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pipe {
+    Stdout,
+    Stderr,
 }
 
 impl Lab {
@@ -208,16 +224,13 @@ impl Lab {
         let (tell, exit) = watch::channel(None);
         let (written, _) = watch::channel(0);
         let output = Arc::new(Output { lines: Mutex::default(), written });
-        let pipes = [
-            child
-                .stdout
-                .take()
-                .map(|pipe| tokio::spawn(keep_lines(pipe, output.clone(), self.trace().clone()))),
-            child
-                .stderr
-                .take()
-                .map(|pipe| tokio::spawn(keep_lines(pipe, output.clone(), self.trace().clone()))),
-        ];
+        let keep = |on, pipe: Option<Box<dyn AsyncRead + Send + Unpin>>| {
+            let (output, trace) = (output.clone(), self.trace().clone());
+            pipe.map(|pipe| tokio::spawn(keep_lines(on, pipe, output, trace)))
+        };
+        let stdout = child.stdout.take().map(|it| Box::new(it) as _);
+        let stderr = child.stderr.take().map(|it| Box::new(it) as _);
+        let pipes = [keep(Pipe::Stdout, stdout), keep(Pipe::Stderr, stderr)];
         let stdin = child.stdin.take();
         self.processes().insert(pid.as_raw(), spec.stop);
         let (lab, called) = (self.clone(), name.to_owned());
@@ -304,7 +317,7 @@ impl Process {
             loop {
                 written.mark_unchanged();
                 let ended = exit.borrow_and_update().is_some();
-                if let Some(found) = self.output.lines().iter().find_map(|line| find(line)) {
+                if let Some(found) = self.output.lines().iter().find_map(|line| find(&line.text)) {
                     return Some(found);
                 }
                 if ended {
@@ -322,7 +335,12 @@ impl Process {
 
     /// Its newest lines of output, both streams together.
     pub fn lines(&self) -> Vec<String> {
-        self.output.lines().iter().cloned().collect()
+        self.output.lines().iter().map(|line| line.text.clone()).collect()
+    }
+
+    /// Its newest lines on one of its streams.
+    pub fn lines_on(&self, pipe: Pipe) -> Vec<String> {
+        self.output.lines().iter().filter(|line| line.on == pipe).map(|line| line.text.clone()).collect()
     }
 
     /// Writes one line to its standard input.
@@ -346,7 +364,7 @@ impl Process {
 
     fn said(&self) -> String {
         let lines = self.output.lines();
-        lines.iter().rev().take(12).rev().cloned().collect::<Vec<_>>().join("\n")
+        lines.iter().rev().take(12).rev().map(|line| line.text.as_str()).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -362,14 +380,14 @@ impl Drop for Process {
 }
 
 impl Output {
-    fn lines(&self) -> MutexGuard<'_, VecDeque<String>> {
+    fn lines(&self) -> MutexGuard<'_, VecDeque<Line>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn keep_lines(pipe: impl AsyncRead + Unpin, output: Arc<Output>, trace: Trace) {
-    let mut lines = BufReader::new(pipe).split(b'\n');
-    while let Ok(Some(line)) = lines.next_segment().await {
+async fn keep_lines(on: Pipe, pipe: impl AsyncRead + Unpin, output: Arc<Output>, trace: Trace) {
+    let mut pipe = BufReader::new(pipe);
+    while let Ok(Some(line)) = next_line(&mut pipe).await {
         if let Some(event) = role::event(&line) {
             trace.add(event);
             continue;
@@ -378,9 +396,29 @@ async fn keep_lines(pipe: impl AsyncRead + Unpin, output: Arc<Output>, trace: Tr
         if kept.len() == KEPT_LINES {
             kept.pop_front();
         }
-        kept.push_back(String::from_utf8_lossy(&line).into_owned());
+        kept.push_back(Line { on, text: String::from_utf8_lossy(&line).into_owned() });
         drop(kept);
         output.written.send_modify(|count| *count += 1);
+    }
+}
+
+/// The next line without its end, cut at [`LONGEST_LINE`]; `None` at the end of the stream.
+async fn next_line(pipe: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let mut any = false;
+    loop {
+        let there = pipe.fill_buf().await?;
+        if there.is_empty() {
+            return Ok(any.then_some(line));
+        }
+        any = true;
+        let end = there.iter().position(|byte| *byte == b'\n');
+        let (part, used) = end.map_or((there, there.len()), |end| (&there[..end], end + 1));
+        line.extend_from_slice(&part[..part.len().min(LONGEST_LINE - line.len())]);
+        pipe.consume(used);
+        if end.is_some() {
+            return Ok(Some(line));
+        }
     }
 }
 
@@ -411,15 +449,31 @@ async fn spawn(command: Command) -> Result<Child> {
     Ok(told.await.context("the thread that starts processes is gone")??)
 }
 
-/// Kills every process that carries the mark, whoever its parent is by now. Returns how many those were.
+/// Kills every process that carries the mark, whoever its parent is by now, and those that these start meanwhile.
+/// Returns how many those were.
 pub fn reap_marked(mark: &str) -> usize {
+    let mut killed = BTreeSet::new();
+    // Whoever forks without end is met again each time until none of its kind is left to fork.
+    for _ in 0..100 {
+        let left = marked(mark);
+        if left.is_empty() {
+            break;
+        }
+        let kill = |pid: &i32| nix::sys::signal::kill(Pid::from_raw(*pid), Signal::SIGKILL).is_ok();
+        killed.extend(left.into_iter().filter(kill));
+    }
+    killed.len()
+}
+
+/// The processes that carry the mark, but for those that are dead and not yet buried.
+pub(crate) fn marked(mark: &str) -> Vec<i32> {
     let wanted = format!("{MARK}={mark}");
-    let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = processes.flatten().filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
     pids.filter(|pid| {
+        // Of a dead process it is empty.
         let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes())
-            && nix::sys::signal::kill(Pid::from_raw(*pid), Signal::SIGKILL).is_ok()
     })
-    .count()
+    .collect()
 }

@@ -1,9 +1,10 @@
 //! The questions, one folder each under `questions/<track>/<slug>/`; the folder is the registration.
 
 use backlab_catalogue::Page;
-use backlab_engine::Erased;
+use backlab_engine::{Erased, ErasedChallenge};
 
 pub mod prelude;
+pub mod reference;
 
 /// A question with all that the binary carries of it.
 #[derive(Debug)]
@@ -13,8 +14,22 @@ pub struct Question {
     pub experiment: Option<&'static Erased>,
     /// The experiment's own source as highlighted HTML, for the inside of a `<code>`; empty where there is none.
     pub experiment_source: &'static str,
-    /// Whether there is something to build.
-    pub challenge: bool,
+    /// `None` where there is nothing to build.
+    pub challenge: Option<Challenge>,
+}
+
+/// Something to build, in any language.
+#[derive(Debug)]
+pub struct Challenge {
+    pub graded: &'static ErasedChallenge,
+    pub title: &'static str,
+    /// What has to be built, as Markdown.
+    pub contract: &'static str,
+    pub contract_html: &'static str,
+    /// What our own program trades away, and how real systems do it.
+    pub notes_html: &'static str,
+    /// Our own program as highlighted HTML, for the inside of a `<code>`.
+    pub reference_source: &'static str,
 }
 
 /// The question with this number or slug, as a reader names it.

@@ -1,4 +1,4 @@
-//! What experiments share, so that each starts with its own subject.
+//! What experiments and challenges share, so that each starts with its own subject.
 
 pub use anyhow::{Context, anyhow, bail, ensure};
 pub use axum::extract::{Path, Query, State};
@@ -6,6 +6,7 @@ pub use axum::http::{HeaderMap, Method, StatusCode};
 pub use axum::response::{IntoResponse, Response};
 pub use axum::routing::{any, delete, get, options, patch, post, put};
 pub use axum::{Json, Router};
+pub use backlab_engine::{Answer, Call, Challenge, Finding, Graded, Grader, Said, Stage, Subject, stage};
 pub use backlab_engine::{Choice, Claim, Experiment, Fault, Prediction, Result, choices, claim, params};
 pub use backlab_figures::{
     Arc as RingArc, Axis, Bar, BarRow, Bars, Bucket, Cell, Drawing, Figure, HeatMap, Histogram, Lane, Lines,

@@ -6,10 +6,12 @@
 //! (`$1`, BIGINT, TEXT, upserts), and every row belongs to a reader, so that a shared server changes only the opening.
 
 mod error;
+mod grade;
 mod open;
 mod run;
 
 pub use error::{Error, Fault};
+pub use grade::Grade;
 pub use run::{Measured, Part, Run, RunLine};
 
 use backlab_study::{Event, Progress, Status};

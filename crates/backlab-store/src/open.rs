@@ -16,8 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const CONNECTIONS: u32 = 4;
 
 /// In the order in which they are applied; one that has been released is never edited.
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "progress and runs", include_str!("../migrations/0001_progress_and_runs.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "progress and runs", include_str!("../migrations/0001_progress_and_runs.sql")),
+    (2, "grades", include_str!("../migrations/0002_grades.sql")),
+];
 
 pub(crate) async fn pool(file: &Path) -> Result<SqlitePool, Error> {
     let opened = |error: sqlx::Error| while_opening(file, error);

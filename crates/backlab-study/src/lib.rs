@@ -16,6 +16,8 @@ pub enum Status {
     Predicted,
     /// A run on the reader's own machine upheld every claim that it put to the test.
     Verified,
+    /// A program of the reader's own passed every stage of the challenge.
+    Built,
 }
 
 /// What a reader did with a question.
@@ -27,11 +29,13 @@ pub enum Event {
     Ran {
         upheld: bool,
     },
+    /// A program passed every stage.
+    Built,
 }
 
 impl Status {
     /// From the first to the last that a reader reaches.
-    pub const ALL: [Self; 4] = [Self::New, Self::Read, Self::Predicted, Self::Verified];
+    pub const ALL: [Self; 5] = [Self::New, Self::Read, Self::Predicted, Self::Verified, Self::Built];
 
     /// The status after an event; it never falls. A run that refutes a claim says nothing about the reader, who may
     /// have broken the mechanism on purpose.
@@ -41,6 +45,7 @@ impl Status {
             Event::Predicted => Self::Predicted,
             Event::Ran { upheld: true } => Self::Verified,
             Event::Ran { upheld: false } => Self::New,
+            Event::Built => Self::Built,
         };
         self.max(reached)
     }
@@ -51,13 +56,14 @@ impl Status {
             Self::Read => "read",
             Self::Predicted => "predicted",
             Self::Verified => "verified",
+            Self::Built => "built",
         }
     }
 }
 
 /// A word that is no status.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no status: take one of new, read, predicted, verified")]
+#[error("`{0}` is no status: take one of new, read, predicted, verified, built")]
 pub struct UnknownStatus(pub String);
 
 impl FromStr for Status {
@@ -92,6 +98,7 @@ pub struct Counts {
     pub read: usize,
     pub predicted: usize,
     pub verified: usize,
+    pub built: usize,
 }
 
 impl Progress {
@@ -109,6 +116,7 @@ impl Progress {
                 Status::Read => &mut counts.read,
                 Status::Predicted => &mut counts.predicted,
                 Status::Verified => &mut counts.verified,
+                Status::Built => &mut counts.built,
             } += 1;
         }
         counts
@@ -125,8 +133,13 @@ impl FromIterator<(u16, Status)> for Progress {
 mod tests {
     use super::*;
 
-    const EVENTS: [Event; 4] =
-        [Event::Read, Event::Predicted, Event::Ran { upheld: true }, Event::Ran { upheld: false }];
+    const EVENTS: [Event; 5] = [
+        Event::Read,
+        Event::Predicted,
+        Event::Ran { upheld: true },
+        Event::Ran { upheld: false },
+        Event::Built,
+    ];
 
     #[test]
     fn nothing_moves_a_status_back() {
@@ -138,7 +151,7 @@ mod tests {
     #[test]
     fn each_event_moves_a_new_question_to_its_own_status() {
         let reached = EVENTS.map(|event| Status::New.after(event));
-        assert_eq!(reached, [Status::Read, Status::Predicted, Status::Verified, Status::New]);
+        assert_eq!(reached, [Status::Read, Status::Predicted, Status::Verified, Status::New, Status::Built]);
     }
 
     #[test]
@@ -146,7 +159,7 @@ mod tests {
         let progress: Progress =
             [(7, Status::Verified), (21, Status::Read), (99, Status::Read)].into_iter().collect();
         let counts = progress.counts([7, 21, 22]);
-        assert_eq!(counts, Counts { all: 3, new: 1, read: 1, predicted: 0, verified: 1 });
+        assert_eq!(counts, Counts { all: 3, new: 1, read: 1, predicted: 0, verified: 1, built: 0 });
     }
 
     #[test]

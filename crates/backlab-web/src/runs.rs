@@ -289,7 +289,7 @@ mod tests {
         },
         experiment: Some(&ERASED),
         experiment_source: "",
-        challenge: false,
+        challenge: None,
     };
 
     struct Lined {

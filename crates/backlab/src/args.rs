@@ -34,6 +34,13 @@ pub enum Command {
     Run(Run),
     /// Run experiments at their defaults; exits with 1 if a claim is refuted
     Verify(Verify),
+    /// Grade a program of yours, in any language, stage by stage; exits with 1 if a stage fails
+    #[command(after_help = CHECKED)]
+    Check(Check),
+    /// Begin a program for a challenge: a small project that starts, and fails the first stage
+    New(New),
+    /// Be our own program for a challenge, right or with a bug, to see what `check` says of it
+    Reference(Reference),
     /// Which parts are here, which experiments lack one, and the line that installs it
     Doctor(Doctor),
 }
@@ -62,7 +69,7 @@ pub struct List {
     /// Only this level: easy, medium or hard
     #[arg(long)]
     pub level: Option<Level>,
-    /// Only this status: new, read, predicted or verified
+    /// Only this status: new, read, predicted, verified or built
     #[arg(long)]
     pub status: Option<Status>,
     /// Only questions with all these words in number, title, question or experiment
@@ -125,6 +132,74 @@ pub struct Verify {
     /// Also write a JUnit report to this file
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+}
+
+/// How one calls `check`.
+const CHECKED: &str = "For example:\n  backlab check http-methods -- python3 main.py\n  backlab check 7 -- cargo run --quiet\n\n\
+Exit codes: 0 passed, 1 a stage failed, 2 it can't be run or the grader couldn't tell.";
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Number or slug
+    #[arg(value_name = "QUESTION")]
+    pub question: String,
+    /// Only this stage
+    #[arg(long, value_name = "N")]
+    pub stage: Option<usize>,
+    /// Go on after a stage that failed
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Seed of the random values; printed by each check
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+    /// Say the way out of the stage that failed
+    #[arg(long)]
+    pub hint: bool,
+    /// Leave the program running when a stage has failed, until Enter is pressed
+    #[arg(long, conflicts_with = "json")]
+    pub hold: bool,
+    /// How long the program may take until it listens, in seconds (it may have to be compiled first)
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub patience: u64,
+    /// As a JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Also write a JUnit report to this file
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// What starts your program, run in the current directory
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct New {
+    /// Number or slug
+    #[arg(value_name = "QUESTION")]
+    pub question: String,
+    #[arg(long, value_enum)]
+    pub language: Language,
+    /// Where to; a directory named after the question unless said otherwise
+    #[arg(value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// A language that there is a starter in; a challenge can be solved in any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Language {
+    Rust,
+    Node,
+    Python,
+}
+
+#[derive(Debug, Args)]
+pub struct Reference {
+    /// Number or slug
+    #[arg(value_name = "QUESTION")]
+    pub question: String,
+    /// Get it wrong in this way
+    #[arg(long, value_name = "NAME")]
+    pub bug: Option<String>,
 }
 
 #[derive(Debug, Args)]

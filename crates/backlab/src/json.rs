@@ -1,7 +1,7 @@
 //! The JSON that others script against. Its keys are a promise: add some, never change one.
 
-use backlab_engine::{Asked, Claim, PartUsed, Report, Verdict};
-use backlab_questions::Question;
+use backlab_engine::{Asked, Claim, Failure, Grade, Mark, PartUsed, Report, StageGrade, Verdict};
+use backlab_questions::{Challenge, Question};
 use backlab_study::Status;
 use serde::Serialize;
 use serde_json::Value;
@@ -33,7 +33,7 @@ impl Row {
             status,
             answer: page.answer.is_some(),
             experiment: question.experiment.is_some(),
-            challenge: question.challenge,
+            challenge: question.challenge.is_some(),
         }
     }
 }
@@ -114,6 +114,55 @@ impl<'a> ClaimRow<'a> {
             expected: &claim.expected,
             witnessed: claim.state != backlab_engine::State::Untried,
             witness: &claim.witness,
+        }
+    }
+}
+
+/// `check --json`.
+#[derive(Debug, Serialize)]
+pub struct Check<'a> {
+    number: u16,
+    slug: &'static str,
+    title: &'static str,
+    version: u16,
+    seed: u64,
+    command: &'a str,
+    verdict: Mark,
+    seconds: f64,
+    stages: Vec<StageRow<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct StageRow<'a> {
+    number: usize,
+    says: &'a str,
+    verdict: Mark,
+    seconds: f64,
+    failure: Option<&'a Failure>,
+    /// Why the grader couldn't tell.
+    unsure: Option<&'a str>,
+}
+
+impl<'a> Check<'a> {
+    pub fn new(question: &Question, challenge: &Challenge, grade: &'a Grade) -> Self {
+        let row = |(number, stage): (usize, &'a StageGrade)| StageRow {
+            number,
+            says: &stage.says,
+            verdict: stage.mark,
+            seconds: stage.seconds,
+            failure: stage.failure.as_ref(),
+            unsure: stage.unsure.as_deref(),
+        };
+        Self {
+            number: question.page.number,
+            slug: question.page.slug,
+            title: challenge.title,
+            version: grade.version,
+            seed: grade.seed,
+            command: &grade.command,
+            verdict: grade.verdict,
+            seconds: grade.seconds,
+            stages: (1..).zip(&grade.stages).map(row).collect(),
         }
     }
 }

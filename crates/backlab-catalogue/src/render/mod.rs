@@ -221,3 +221,12 @@ pub fn faults_between(pages: &[OwnedPage]) -> Vec<Fault> {
 pub fn highlight_rust(source: &str) -> String {
     code::html(code::Language::Rust, source)
 }
+
+/// Markdown of our own that is no answer (a contract, what is said of a reference) as HTML.
+pub fn markdown(text: &str) -> String {
+    use pulldown_cmark::{Options, Parser, html};
+    let options = Options::ENABLE_TABLES | Options::ENABLE_SMART_PUNCTUATION;
+    let mut page = String::new();
+    html::push_html(&mut page, Parser::new_ext(text, options));
+    page
+}

@@ -1,6 +1,7 @@
 //! A client of a run: it keeps connections alive, gives every request a deadline, and repeats nothing by itself.
 
 use super::cookies::Jar;
+use super::watched::{Came, Watched};
 use super::{Peer, Wire, fate};
 use crate::Lab;
 use bytes::Bytes;
@@ -29,9 +30,16 @@ pub struct Client {
     wire: Wire,
     name: Arc<str>,
     addr: SocketAddr,
-    idle: Arc<Mutex<Vec<SendRequest<Full<Bytes>>>>>,
+    idle: Arc<Mutex<Vec<Connection>>>,
     deadline: Duration,
     jar: Option<Jar>,
+}
+
+/// A connection that is kept alive, with the first bytes that came for its last request.
+#[derive(Debug)]
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    came: Came,
 }
 
 /// A request that is sent when it is awaited: `client.post("/orders").json(&order).await?`.
@@ -76,6 +84,9 @@ pub enum Why {
     Closed,
     #[error("nothing came within {0:?}")]
     Deadline(Duration),
+    /// What came isn't HTTP; how it begins.
+    #[error("what came isn't an answer of HTTP/1.1 ({why}): `{began}`")]
+    Garbled { why: String, began: String },
     /// The request can't be sent as it is.
     #[error("the request isn't valid: {0}")]
     Invalid(String),
@@ -158,26 +169,29 @@ impl Client {
     }
 
     /// A connection that is ready for a request: one that was kept alive, or a new one.
-    async fn connection(&self) -> Result<SendRequest<Full<Bytes>>, Why> {
+    async fn connection(&self) -> Result<Connection, Why> {
         loop {
             let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(mut kept) = kept else { return self.connect().await };
-            if kept.ready().await.is_ok() {
+            if kept.sender.ready().await.is_ok() {
+                kept.came.forget();
                 return Ok(kept);
             }
         }
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Why> {
+    async fn connect(&self) -> Result<Connection, Why> {
         let stream = TcpStream::connect(self.addr).await.map_err(|_| Why::Unreachable)?;
         let _ = stream.set_nodelay(true);
+        let came = Came::default();
+        let stream = Watched { stream, came: came.clone() };
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|_| Why::Closed)?;
         // It ends when its sender is dropped, or with the request in progress.
         tokio::spawn(async move {
             let _ = connection.await;
         });
         sender.ready().await.map_err(|_| Why::Closed)?;
-        Ok(sender)
+        Ok(Connection { sender, came })
     }
 }
 
@@ -212,6 +226,24 @@ impl Ask {
         self
     }
 
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The headers that were set, without `Host` and cookies.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// What is sent as its content.
+    pub fn content(&self) -> &Bytes {
+        &self.body
+    }
+
     async fn send(self) -> Result<Reply, NoAnswer> {
         let peer = self.client.wire.peer(self.client.addr);
         let deadline = self.deadline;
@@ -244,15 +276,19 @@ impl Ask {
         }
         let (mut connection, mut request) = (connection?, self.build()?);
         let answer = loop {
-            match connection.try_send_request(request).await {
+            match connection.sender.try_send_request(request).await {
                 Ok(answer) => break answer,
                 // A kept connection had been closed before the first byte of the request went out.
-                Err(mut error) => request = error.take_message().ok_or(Why::Closed)?,
+                Err(mut error) => {
+                    let why = connection.came.why(error.error());
+                    request = error.take_message().ok_or(why)?;
+                }
             }
             connection = client.connect().await?;
         };
         let (head, body) = answer.into_parts();
-        let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(|_| Why::Closed)?.to_bytes();
+        let body = Limited::new(body, LARGEST_BODY).collect().await;
+        let body = body.map_err(|error| connection.came.why(&*error))?.to_bytes();
         client.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         if let Some(jar) = &client.jar {
             jar.keep(&self.target, &head.headers);

@@ -119,7 +119,8 @@ fn overall(progress: &Progress, filter: &Filter) -> Markup {
     html! {
         (bar(all))
         p.sum {
-            span { b { (all.verified) } " of " (all.all) " verified" }
+            span { b { (all.verified + all.built) } " of " (all.all) " verified" }
+            @if all.built > 0 { span { b { (all.built) } " built" } }
             span { b { (all.predicted) } " predicted" }
             span { b { (all.read) } " read" }
             @if run < all.all {
@@ -130,7 +131,8 @@ fn overall(progress: &Progress, filter: &Filter) -> Markup {
 }
 
 fn bar(counts: Counts) -> Markup {
-    let Counts { all, verified, predicted, read, .. } = counts;
+    let Counts { all, predicted, read, .. } = counts;
+    let verified = counts.verified + counts.built;
     let label = format!("{verified} of {all} verified, {predicted} predicted, {read} read");
     let parts = [("done", 0, verified), ("half", verified, predicted), ("some", verified + predicted, read)];
     html! {
@@ -162,7 +164,7 @@ fn tracks(progress: &Progress, filter: &Filter) -> Markup {
             (chip(filter, "track", "", filter.track.is_none(), &html! { "All" sup { (ALL.len()) } }))
             @for track in Track::ALL {
                 @let counts = progress.counts(of(track));
-                @let verified = format!("{} of {} verified", counts.verified, counts.all);
+                @let verified = format!("{} of {} verified", counts.verified + counts.built, counts.all);
                 (chip(filter, "track", track.slug(), filter.track == Some(track), &html! {
                     (track.title()) sup title=(verified) { (counts.all) }
                 }))

@@ -144,6 +144,7 @@ fn status(status: Status) -> Markup {
         Status::Read => "◔",
         Status::Predicted => "◑",
         Status::Verified => "●",
+        Status::Built => "◆",
     };
     html! { i aria-hidden="true" { (sign) } " " span { (status.word()) } }
 }

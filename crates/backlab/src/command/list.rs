@@ -32,7 +32,7 @@ pub async fn list(args: &List, home: &Home) -> Result<ExitCode> {
         writeln!(out, "{}", line(&paper, question, *status))?;
     }
     let runs = rows.iter().filter(|(question, _)| question.experiment.is_some()).count();
-    let verified = rows.iter().filter(|(_, status)| *status == Status::Verified).count();
+    let verified = rows.iter().filter(|(_, status)| *status >= Status::Verified).count();
     let summary = format!("{} questions, {runs} run today, {verified} verified by you", rows.len());
     writeln!(out, "{}", paper.soft(summary))?;
     Ok(ExitCode::SUCCESS)
@@ -54,6 +54,7 @@ fn line(paper: &Paper, question: &Question, status: Status) -> String {
         Status::Read => paper.soft("◔"),
         Status::Predicted => paper.accent("◑"),
         Status::Verified => paper.accent("●"),
+        Status::Built => paper.accent("◆"),
     };
     let room = paper.look.width.saturating_sub(30).max(20);
     let title: String = if page.title.chars().count() > room {

@@ -1,7 +1,11 @@
 //! What each command does, one file a command.
 
+mod check;
 mod doctor;
+mod junit;
 mod list;
+mod new;
+mod reference;
 mod run;
 mod serve;
 mod show;
@@ -9,7 +13,7 @@ mod verify;
 
 use crate::args::{Cli, Command, Serve};
 use anyhow::{Context, Result};
-use backlab_questions::Question;
+use backlab_questions::{ALL, Challenge, Question};
 use backlab_store::Store;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,6 +26,9 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::List(args) => on_one_thread(list::list(&args, &home)),
         Command::Show(args) => on_one_thread(show::show(&args, &home)),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::New(args) => new::new(&args),
+        Command::Reference(args) => on_one_thread(reference::reference(args)),
+        Command::Check(args) => on_all_threads(check::check(args, home)),
         Command::Run(args) => on_all_threads(run::run(args, home)),
         Command::Verify(args) => on_all_threads(verify::verify(args)),
         Command::Serve(args) => on_all_threads(serve::serve(args, home)),
@@ -69,6 +76,16 @@ fn question(named: &str) -> Result<&'static Question> {
     backlab_questions::find(named).with_context(|| {
         format!("there is no question `{named}`: name one by its number (1 to 150) or its slug; `backlab list` has them")
     })
+}
+
+/// The challenge of the question that a reader named.
+fn challenge(named: &str) -> Result<(&'static Question, &'static Challenge)> {
+    let question = question(named)?;
+    let challenge = question.challenge.as_ref().with_context(|| {
+        let with: Vec<_> = ALL.iter().filter(|it| it.challenge.is_some()).map(|it| it.page.slug).collect();
+        format!("question {} has no challenge yet; these have: {}", question.page.number, with.join(", "))
+    })?;
+    Ok((question, challenge))
 }
 
 /// Writes a file and names it when that fails.

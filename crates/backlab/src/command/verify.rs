@@ -1,5 +1,6 @@
 //! `backlab verify`: every experiment at its defaults. This is what makes an answer more than a text.
 
+use super::junit::escape;
 use super::{question, write_file};
 use crate::args::Verify;
 use crate::json::{self, Verified};
@@ -182,14 +183,4 @@ fn refuted(report: &Report) -> String {
             ))
         })
         .collect()
-}
-
-fn escape(text: &str) -> String {
-    let printable = text.chars().filter(|c| !c.is_control() || *c == '\n');
-    printable
-        .collect::<String>()
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }

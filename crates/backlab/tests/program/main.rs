@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails in a test's own preparation fails the test")]
 
+mod challenges;
 mod command_line;
 mod common;
 mod experiments;

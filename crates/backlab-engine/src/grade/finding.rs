@@ -1,0 +1,76 @@
+//! What a stage finds: nothing to fault, something wrong, or that it can't tell.
+
+use super::call::Exchange;
+use std::fmt::Display;
+use std::sync::Arc;
+
+/// What a stage returns, and each look on the way.
+pub type Graded<T = ()> = Result<T, Finding>;
+
+/// Why a stage isn't passed.
+#[derive(Debug)]
+pub enum Finding {
+    /// The program doesn't keep the contract.
+    Wrong(Box<Wrong>),
+    /// The grader itself couldn't do what the stage needs, so nothing is known of the program.
+    Unsure(anyhow::Error),
+    /// The program can't be started at all: no such file, no right to run it.
+    CannotStart(anyhow::Error),
+}
+
+/// What a program did, and what it should have done.
+#[derive(Debug)]
+pub struct Wrong {
+    /// What was looked at: "the status of PUT /docs/a".
+    pub what: String,
+    pub expected: String,
+    pub found: String,
+    /// Whatever is known of the cause, in place of the bugs that the stage catches.
+    pub cause: Option<String>,
+    /// What the program printed, where it is gone by now.
+    pub(super) said: Vec<String>,
+    /// The request whose answer showed it.
+    pub(super) exchange: Option<Arc<Exchange>>,
+}
+
+impl Finding {
+    pub fn wrong(what: impl Into<String>, expected: impl Display, found: impl Display) -> Self {
+        Self::Wrong(Box::new(Wrong {
+            what: what.into(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+            cause: None,
+            said: Vec::new(),
+            exchange: None,
+        }))
+    }
+
+    /// Says what the cause is, where the stage knows better than "one of the bugs that I catch".
+    pub fn because(mut self, cause: impl Into<String>) -> Self {
+        if let Self::Wrong(wrong) = &mut self {
+            wrong.cause = Some(cause.into());
+        }
+        self
+    }
+
+    pub(super) fn of(mut self, exchange: &Arc<Exchange>) -> Self {
+        if let Self::Wrong(wrong) = &mut self {
+            wrong.exchange = Some(exchange.clone());
+        }
+        self
+    }
+
+    pub(super) fn said(mut self, lines: Vec<String>) -> Self {
+        if let Self::Wrong(wrong) = &mut self {
+            wrong.said = lines;
+        }
+        self
+    }
+}
+
+/// What fails around the program (a part of ours, the machine) says nothing about the program.
+impl From<anyhow::Error> for Finding {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Unsure(error)
+    }
+}

@@ -1,0 +1,107 @@
+//! All that was done to a program in one stage, so that its author can do it again.
+
+use super::call::Exchange;
+use super::shell;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Entries that are kept from the beginning, and from the end.
+const FIRST: usize = 40;
+const LAST: usize = 200;
+/// Lines that are shown from the beginning, and from the end.
+const SHOWN: [usize; 2] = [8, 6];
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Journal(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    first: Vec<Entry>,
+    last: VecDeque<Entry>,
+    dropped: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Entry {
+    /// A line of a shell.
+    Line(String),
+    Sent(Arc<Exchange>),
+}
+
+impl Journal {
+    pub fn line(&self, line: impl Into<String>) {
+        self.add(Entry::Line(line.into()));
+    }
+
+    pub fn sent(&self, exchange: Arc<Exchange>) {
+        self.add(Entry::Sent(exchange));
+    }
+
+    fn add(&self, entry: Entry) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.first.len() < FIRST {
+            kept.first.push(entry);
+            return;
+        }
+        if kept.last.len() == LAST {
+            kept.last.pop_front();
+            kept.dropped += 1;
+        }
+        kept.last.push_back(entry);
+    }
+
+    /// Everything as lines to type, up to the exchange that showed the fault, or to the end. What was repeated is a
+    /// loop, and a long middle is left out.
+    pub fn script(&self, until: Option<&Arc<Exchange>>) -> Vec<String> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries: Vec<&Entry> = kept.first.iter().chain(&kept.last).collect();
+        let is_it = |entry: &&Entry| matches!((entry, until), (Entry::Sent(it), Some(until)) if Arc::ptr_eq(it, until));
+        // Whatever was under way at the same time belongs to it.
+        if let (Some(at), Some(until)) = (entries.iter().position(is_it), until) {
+            let after = entries[at + 1..].iter();
+            let beside =
+                after.take_while(|it| matches!(it, Entry::Sent(other) if other.overlaps(until))).count();
+            entries.truncate(at + 1 + beside);
+        }
+        let (mut lines, mut was_beside) = (Vec::new(), false);
+        let mut rest = &entries[..];
+        while let Some((first, _)) = rest.split_first() {
+            let alike = rest.iter().take_while(|it| it.shown() == first.shown()).count();
+            let at_once = alike > 1 && first.overlaps(rest[1]);
+            let mut line = shell::repeated(&first.shown(), alike, at_once);
+            rest = &rest[alike..];
+            let beside = rest.first().is_some_and(|next| first.overlaps(next));
+            if beside && !at_once {
+                line.push_str(" &");
+            } else if was_beside {
+                line.push_str(" & wait");
+            }
+            was_beside = beside && !at_once;
+            lines.push(line);
+        }
+        shorten(lines, kept.dropped)
+    }
+}
+
+impl Entry {
+    fn shown(&self) -> String {
+        match self {
+            Self::Line(line) => line.clone(),
+            Self::Sent(exchange) => exchange.shown(),
+        }
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Sent(one), Self::Sent(other)) if one.overlaps(other))
+    }
+}
+
+fn shorten(mut lines: Vec<String>, dropped: usize) -> Vec<String> {
+    let [first, last] = SHOWN;
+    let over = lines.len().saturating_sub(first + last);
+    if over + dropped > 0 && lines.len() > first {
+        let gap = format!("# … {} lines like these", over + dropped);
+        lines.splice(first..first + over, [gap]);
+    }
+    lines
+}
