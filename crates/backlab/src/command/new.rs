@@ -14,7 +14,7 @@ use std::process::ExitCode;
 type File = (&'static str, &'static str);
 
 const README: &str = include_str!("../../starters/README.md");
-const CARGO: &str = include_str!("../../starters/rust/Cargo.toml");
+const CARGO: &str = include_str!("../../starters/rust/Cargo.toml.txt");
 
 impl Language {
     /// Its files; the first is where the work begins.
