@@ -32,7 +32,8 @@ pub struct Failure {
 impl Failure {
     pub(super) fn new(wrong: Wrong, stage: &ErasedStage, grader: &Grader) -> Self {
         let script = grader.journal.script(wrong.exchange.as_ref());
-        let came = wrong.exchange.as_ref().and_then(|it| it.came());
+        let shown = wrong.exchange.or_else(|| grader.journal.last_sent());
+        let came = shown.and_then(|it| it.came());
         let output = if wrong.said.is_empty() { grader.said() } else { wrong.said };
         let bugs = || stage.bugs.iter().map(|bug| bug.probably.to_owned()).collect();
         let causes = wrong.cause.map_or_else(bugs, |cause| vec![cause]);

@@ -32,6 +32,8 @@ const READS_WITHIN: Duration = Duration::from_secs(10);
 const MOST_RAW: usize = 1 << 20;
 /// Lines of a program's output that a failure shows.
 const SHOWN_LINES: usize = 12;
+/// Characters of such a line that it shows.
+const LONGEST_SHOWN: usize = 200;
 
 /// Lent to one stage: all that it starts ends with it.
 #[derive(Debug)]
@@ -122,6 +124,12 @@ impl Grader {
 
     async fn start_one(&self, env: Vec<(&'static str, String)>) -> Graded<Subject> {
         let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
+        for (name, _) in env.iter().filter(|(_, value)| number == 1 && value.starts_with("http://127.0.0.1:"))
+        {
+            self.journal.line(format!(
+                "# {name} is a server of the grader; with --hold it and your program stay while you type"
+            ));
+        }
         self.journal.line(self.start_line(number, &env));
         let spec = env.iter().fold(self.command.spec.clone(), |spec, (name, value)| spec.env(name, value));
         let name = if number == 1 { "program".to_owned() } else { format!("program {number}") };
@@ -362,7 +370,11 @@ impl Answer {
 
 fn newest(mut lines: Vec<String>) -> Vec<String> {
     lines.drain(..lines.len().saturating_sub(SHOWN_LINES));
-    lines
+    let cut = |line: String| match line.char_indices().nth(LONGEST_SHOWN) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    };
+    lines.into_iter().map(cut).collect()
 }
 
 fn not_up(error: NotUp) -> Finding {

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Entries that are kept from the beginning, and from the end.
 const FIRST: usize = 40;
 const LAST: usize = 200;
+/// Lines that are looked at for being repeated together.
+const LONGEST_PERIOD: usize = 4;
 /// Lines that are shown from the beginning, and from the end.
 const SHOWN: [usize; 2] = [8, 6];
 
@@ -63,24 +65,53 @@ impl Journal {
                 after.take_while(|it| matches!(it, Entry::Sent(other) if other.overlaps(until))).count();
             entries.truncate(at + 1 + beside);
         }
-        let (mut lines, mut was_beside) = (Vec::new(), false);
-        let mut rest = &entries[..];
-        while let Some((first, _)) = rest.split_first() {
-            let alike = rest.iter().take_while(|it| it.shown() == first.shown()).count();
-            let at_once = alike > 1 && first.overlaps(rest[1]);
-            let mut line = shell::repeated(&first.shown(), alike, at_once);
-            rest = &rest[alike..];
-            let beside = rest.first().is_some_and(|next| first.overlaps(next));
-            if beside && !at_once {
-                line.push_str(" &");
-            } else if was_beside {
-                line.push_str(" & wait");
-            }
-            was_beside = beside && !at_once;
-            lines.push(line);
-        }
-        shorten(lines, kept.dropped)
+        shorten(folded(&entries), kept.dropped)
     }
+
+    /// The newest exchange.
+    pub fn last_sent(&self) -> Option<Arc<Exchange>> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut newest = kept.last.iter().rev().chain(kept.first.iter().rev());
+        newest.find_map(|entry| match entry {
+            Entry::Sent(exchange) => Some(exchange.clone()),
+            Entry::Line(_) => None,
+        })
+    }
+}
+
+/// The entries as lines; what is repeated is a loop.
+fn folded(entries: &[&Entry]) -> Vec<String> {
+    let shown: Vec<String> = entries.iter().map(|it| it.shown()).collect();
+    let (mut lines, mut at, mut was_beside) = (Vec::new(), 0, false);
+    while at < entries.len() {
+        let (period, times) = repetition(&shown[at..]);
+        let at_once = times > 1 && entries[at].overlaps(entries[at + 1]);
+        let next = at + period * times;
+        let beside =
+            !at_once && times == 1 && entries.get(next).is_some_and(|next| entries[at].overlaps(next));
+        let mut line = shell::repeated(&shown[at..at + period], times, at_once);
+        if beside {
+            line.push_str(" &");
+        } else if was_beside {
+            line.push_str(" & wait");
+        }
+        was_beside = beside;
+        lines.push(line);
+        at = next;
+    }
+    lines
+}
+
+/// The shortest run of lines at the beginning that is repeated at once, and how often it stands there; a line alone
+/// stands there once.
+fn repetition(lines: &[String]) -> (usize, usize) {
+    for period in 1..=LONGEST_PERIOD.min(lines.len() / 2) {
+        let times = lines.chunks(period).take_while(|it| *it == &lines[..period]).count();
+        if times > 1 {
+            return (period, times);
+        }
+    }
+    (1, 1)
 }
 
 impl Entry {

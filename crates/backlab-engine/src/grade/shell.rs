@@ -61,12 +61,13 @@ pub(super) fn curl(port: &str, method: &Method, target: &str, headers: &HeaderMa
     line
 }
 
-/// A line that is typed `times` times, one after another or all at once.
-pub(super) fn repeated(line: &str, times: usize, at_once: bool) -> String {
+/// Lines that are typed `times` times, one after another or all at once.
+pub(super) fn repeated(lines: &[String], times: usize, at_once: bool) -> String {
+    let lines = lines.join("; ");
     match (times, at_once) {
-        (1, _) => line.to_owned(),
-        (_, false) => format!("for n in $(seq {times}); do {line}; done"),
-        (_, true) => format!("for n in $(seq {times}); do {line} & done; wait"),
+        (1, _) => lines,
+        (_, false) => format!("for n in $(seq {times}); do {lines}; done"),
+        (_, true) => format!("for n in $(seq {times}); do {lines} & done; wait"),
     }
 }
 

@@ -212,18 +212,27 @@ while True:
 
 #[test]
 fn every_starter_starts_and_fails_the_first_stage() {
+    const LANGUAGES: [(&str, &[&str]); 3] = [
+        ("node", &["node", "main.mjs"]),
+        ("python", &["python3", "main.py"]),
+        ("rust", &["cargo", "run", "--quiet", "--offline"]),
+    ];
     let home = tempfile::tempdir().unwrap();
     for (question, _) in challenges() {
         let slug = question.page.slug;
-        for (language, command) in [("node", ["node", "main.mjs"]), ("python", ["python3", "main.py"])] {
+        for (language, command) in LANGUAGES {
             let dir = home.path().join(format!("{slug}-{language}"));
             let made = backlab(home.path(), &["new", slug, "--language", language, dir.to_str().unwrap()]);
             assert!(made.status.success(), "{made:?}");
+            if language == "rust" {
+                build(&dir);
+            }
             let check = std::process::Command::new(BACKLAB)
                 .args(["check", slug, "--json", "--"])
                 .args(command)
                 .current_dir(&dir)
                 .env("BACKLAB_DATA", home.path())
+                .env("CARGO_TARGET_DIR", starters())
                 .output()
                 .unwrap();
             let grade: serde_json::Value = serde_json::from_str(&stdout(&check)).unwrap();
@@ -236,4 +245,22 @@ fn every_starter_starts_and_fails_the_first_stage() {
             );
         }
     }
+}
+
+/// Builds a starter in Rust with the crates that this workspace has fetched already.
+fn build(dir: &Path) {
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock"), dir.join("Cargo.lock"))
+        .unwrap();
+    let cargo = std::process::Command::new("cargo")
+        .args(["build", "--quiet", "--offline"])
+        .current_dir(dir)
+        .env("CARGO_TARGET_DIR", starters())
+        .output()
+        .unwrap();
+    assert!(cargo.status.success(), "{}", crate::common::stderr(&cargo));
+}
+
+/// Where starters are built, so that their dependencies are built once.
+fn starters() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("starters")
 }
