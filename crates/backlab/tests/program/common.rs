@@ -8,9 +8,11 @@ use std::process::{Command, Output};
 /// The program under test.
 pub const BACKLAB: &str = env!("CARGO_BIN_EXE_backlab");
 
-/// All questions that run, with their experiments.
+/// All questions that run, with their experiments; while one is written, `EXPERIMENT=slug` is that one alone.
 pub fn experiments() -> impl Iterator<Item = (&'static Question, &'static Erased)> {
-    ALL.iter().filter_map(|question| Some((question, question.experiment?)))
+    let only = std::env::var("EXPERIMENT").ok();
+    let wanted = move |it: &&Question| only.as_ref().is_none_or(|slug| it.page.slug == slug);
+    ALL.iter().filter(wanted).filter_map(|question| Some((question, question.experiment?)))
 }
 
 /// Runs an experiment in this process; its roles are played by the real program.
