@@ -51,6 +51,22 @@ async fn our_own_program_passes_every_stage() {
     }
 }
 
+/// Right programs in other languages, so that the grader doesn't think in Rust.
+#[tokio::test(flavor = "multi_thread")]
+async fn solutions_in_other_languages_pass_every_stage() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/solutions");
+    for (question, challenge) in challenges() {
+        for (extension, interpreter) in [("mjs", "node"), ("py", "python3")] {
+            let file = folder.join(question.page.slug).with_extension(extension);
+            if file.exists() {
+                let command = [interpreter.to_owned(), file.display().to_string()];
+                let grade = grade(challenge, &command, false).await;
+                assert!(grade.is_complete(), "{}: {}", file.display(), describe(&grade));
+            }
+        }
+    }
+}
+
 /// With a bug, a program passes the stages before the one that catches it, and fails just there.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_bug_is_caught_at_its_stage() {
