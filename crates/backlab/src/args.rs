@@ -143,7 +143,7 @@ pub struct Check {
     /// Number or slug
     #[arg(value_name = "QUESTION")]
     pub question: String,
-    /// Only this stage
+    /// Only this stage; its result isn't kept
     #[arg(long, value_name = "N")]
     pub stage: Option<usize>,
     /// Go on after a stage that failed

@@ -104,7 +104,7 @@ impl ErasedChallenge {
     ///
     /// # Errors
     /// There is no such stage, or the program can't be started at all.
-    pub async fn grade(&self, assignment: Assignment<'_>) -> Result<Grade> {
+    pub async fn grade(&self, mut assignment: Assignment<'_>) -> Result<Grade> {
         let began = Instant::now();
         let stages = (self.stages)();
         let last = stages.len();
@@ -118,10 +118,8 @@ impl ErasedChallenge {
         let mut stopped = false;
         for (number, stage) in (1..).zip(&stages) {
             let wanted = assignment.only.is_none_or(|only| only == number) && !stopped;
-            let grade = if wanted { grade_stage(stage, &assignment).await? } else { not_run(stage) };
-            if wanted {
-                (assignment.told)(number, &grade);
-            }
+            let grade =
+                if wanted { grade_stage(number, stage, &mut assignment).await? } else { not_run(stage) };
             stopped |= wanted && grade.mark != Mark::Passed && !assignment.keep_going;
             stopped |= assignment.cancel.is_cancelled();
             grades.push(grade);
@@ -140,7 +138,11 @@ impl ErasedChallenge {
     }
 }
 
-async fn grade_stage(stage: &ErasedStage, assignment: &Assignment<'_>) -> Result<StageGrade> {
+async fn grade_stage(
+    number: usize,
+    stage: &ErasedStage,
+    assignment: &mut Assignment<'_>,
+) -> Result<StageGrade> {
     let began = Instant::now();
     let lab = Lab::open(assignment.seed, Trace::default())?;
     let grader = Grader::new(lab.clone(), assignment.command.clone(), assignment.patience);
@@ -153,15 +155,18 @@ async fn grade_stage(stage: &ErasedStage, assignment: &Assignment<'_>) -> Result
         Some(Finding::Wrong(wrong)) => {
             grade.mark = Mark::Failed;
             grade.failure = Some(Failure::new(*wrong, stage, &grader));
-            if let Some(hold) = assignment.hold {
-                hold(grader.addresses()).await;
-            }
         }
         Some(Finding::Unsure(error)) => {
             grade.mark = Mark::Unsure;
             grade.unsure = Some(format!("{error:#}"));
         }
         Some(Finding::CannotStart(error)) => cannot = Some(error),
+    }
+    if cannot.is_none() {
+        (assignment.told)(number, &grade);
+    }
+    if let (Mark::Failed, Some(hold)) = (grade.mark, assignment.hold) {
+        hold(grader.addresses()).await;
     }
     drop(grader);
     lab.close().await;

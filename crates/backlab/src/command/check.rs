@@ -47,7 +47,9 @@ pub async fn check(args: Check, home: Home) -> Result<ExitCode> {
             hold: args.hold.then_some(hold),
         })
         .await?;
-    home.open().await?.record_grade(question.page.number, &grade).await?;
+    if args.stage.is_none() {
+        keep(&home, question, &grade).await;
+    }
     if let Some(file) = &args.junit {
         write_file(file, &junit(question, &grade))?;
     }
@@ -65,6 +67,14 @@ pub async fn check(args: Check, home: Home) -> Result<ExitCode> {
         Mark::Failed => crate::REFUTED,
         Mark::Unsure => crate::CANNOT,
     }))
+}
+
+/// What was found is told even where it can't be kept.
+async fn keep(home: &Home, question: &Question, grade: &Grade) {
+    let kept = async { anyhow::Ok(home.open().await?.record_grade(question.page.number, grade).await?) };
+    if let Err(error) = kept.await {
+        eprintln!("backlab: this grade isn't kept: {error:#}");
+    }
 }
 
 /// Ctrl-C ends the check; the program and all that it started are ended first.
