@@ -194,6 +194,21 @@ if (form) {
   if (article.dataset.run) watch(Number(article.dataset.run));
 }
 
+// ---- lines for a shell ---------------------------------------------------------------------------------------------
+
+// A browser lends the clipboard only to pages of this machine, or over TLS.
+for (const lines of navigator.clipboard ? document.querySelectorAll("pre.shell") : []) {
+  const button = document.createElement("button");
+  Object.assign(button, { type: "button", textContent: "Copy" });
+  button.addEventListener("click", async () => {
+    const text = [...lines.querySelectorAll("span")].map((line) => line.textContent).join("\n");
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 2000);
+  });
+  lines.prepend(button);
+}
+
 document.addEventListener("backlab:key", ({ detail: { key, event } }) => {
   const neighbour = { "[": "prev", "]": "next" }[key];
   if (neighbour) document.querySelector(`.neighbours [rel=${neighbour}]`)?.click();

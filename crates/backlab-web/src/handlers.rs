@@ -2,7 +2,7 @@
 
 use crate::Site;
 use crate::guard::wants_json;
-use crate::pages::{self, home::Filter, question::Reading};
+use crate::pages::{self, challenge::Checked, home::Filter, question::Reading};
 use crate::refusal::Refusal;
 use crate::rendered::{Page, Version, once};
 use crate::runs::{Run, Wanted};
@@ -270,6 +270,11 @@ async fn reading(
     }
     site.parts.looked_up().await;
     let last = site.store.last_run(number).await?;
+    let (mut checked, mut passed) = (None, None);
+    if question.challenge.is_some() {
+        checked = site.store.last_grade(number).await?.and_then(Checked::read);
+        passed = site.store.last_pass(number).await?;
+    }
     Ok(Reading {
         question,
         values,
@@ -278,6 +283,8 @@ async fn reading(
         last: last.and_then(|run| Some((serde_json::from_str(&run.report).ok()?, run))),
         earlier: site.store.runs(number, 11).await?,
         measured: site.store.measured(number).await?,
+        checked,
+        passed,
         under_way: site.runs.of(number),
     })
 }

@@ -4,7 +4,8 @@
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
-use backlab_questions::ALL;
+use backlab_engine::{Failure, Grade, Mark, StageGrade};
+use backlab_questions::{ALL, Challenge, Question};
 use backlab_store::Store;
 use backlab_web::Config;
 use http_body_util::BodyExt;
@@ -14,7 +15,7 @@ use tower::ServiceExt;
 struct Served {
     router: Router,
     store: Store,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 struct Got {
@@ -32,7 +33,7 @@ async fn served() -> Served {
         allowed_hosts: vec!["Team.Example".to_owned()],
         shutdown: CancellationToken::new(),
     };
-    Served { router: backlab_web::router(config), store, _dir: dir }
+    Served { router: backlab_web::router(config), store, dir }
 }
 
 impl Served {
@@ -266,6 +267,149 @@ async fn every_experiment_refuses_wrong_knobs_and_predictions() {
         }
         assert_eq!(site.store.status(question.page.number).await.unwrap().word(), "new");
     }
+}
+
+fn challenges() -> impl Iterator<Item = (&'static Question, &'static Challenge)> {
+    ALL.iter().filter_map(|it| Some((it, it.challenge.as_ref()?)))
+}
+
+/// A check of these stages that passed the first few, and failed at the next where there is one.
+fn checked(challenge: &Challenge, version: u16, passed: usize, failure: Option<Failure>) -> Grade {
+    let mark = |at: usize| match at.cmp(&passed) {
+        std::cmp::Ordering::Less => Mark::Passed,
+        std::cmp::Ordering::Equal => Mark::Failed,
+        std::cmp::Ordering::Greater => Mark::NotRun,
+    };
+    let stages = (challenge.graded.stages)().into_iter().enumerate().map(|(at, stage)| StageGrade {
+        says: stage.says.to_owned(),
+        mark: mark(at),
+        seconds: 0.1,
+        failure: failure.clone().filter(|_| at == passed),
+        unsure: None,
+    });
+    let stages: Vec<_> = stages.collect();
+    let verdict = if passed == stages.len() { Mark::Passed } else { Mark::Failed };
+    Grade { version, seed: 4242, command: "node <main>.mjs".into(), stages, verdict, seconds: 0.7 }
+}
+
+/// What a hostile program might have said.
+fn failure() -> Failure {
+    Failure {
+        what: "the body".into(),
+        expected: "{\"kind\":\"<b>\"}".into(),
+        found: "{\"kind\":\"<script>alert(1)</script>\"}".into(),
+        script: vec!["curl -i http://127.0.0.1:$PORT/docs/<i>".into()],
+        came: Some("HTTP/1.1 200 OK\n\n<script>alert(2)</script>\0".into()),
+        output: vec!["\u{1b}[31m<script>alert(3)</script>\u{1b}[0m \u{202e}drow".into()],
+        causes: vec!["It merges.".into()],
+        hint: "Replace it.".into(),
+    }
+}
+
+const OURS: [&str; 2] = ["How we did it", "Our program, line by line"];
+
+#[tokio::test]
+async fn before_any_check_the_page_says_what_to_build_and_how_to_begin() {
+    let site = served().await;
+    for (question, challenge) in challenges() {
+        let page = site.get(&format!("/q/{}-{}", question.page.number, question.page.slug)).await.text;
+        let (slug, stages) = (question.page.slug, (challenge.graded.stages)());
+        assert!(page.contains("<section id=\"build\"") && page.contains(challenge.contract_html), "{slug}");
+        assert_eq!(page.matches("<span class=\"n\" aria-hidden=\"true\">").count(), stages.len(), "{slug}");
+        assert!(!page.contains("data-mark="), "{slug} has a state before any check");
+        for language in ["python", "node", "rust"] {
+            assert!(
+                page.contains(&format!("backlab new {slug} --language {language}<")),
+                "{slug} {language}"
+            );
+        }
+        let hidden = [challenge.notes_html, challenge.reference_source];
+        assert!(OURS.iter().chain(&hidden).all(|it| !page.contains(it)), "{slug} gives our program away");
+        for bug in stages.iter().flat_map(|it| &it.bugs) {
+            assert!(!page.contains(bug.probably), "{slug} tells the causes before there is an effect");
+        }
+    }
+    let without = ALL.iter().find(|it| it.challenge.is_none()).unwrap();
+    let page = site.get(&format!("/q/{}-{}", without.page.number, without.page.slug)).await.text;
+    assert!(!page.contains("id=\"build\""));
+}
+
+#[tokio::test]
+async fn a_failed_check_is_told_and_all_that_a_program_said_is_text() {
+    let site = served().await;
+    let (question, challenge) = challenges().next().unwrap();
+    let path = format!("/q/{}-{}", question.page.number, question.page.slug);
+    let tag = site.get(&path).await.header(header::ETAG).to_owned();
+    let grade = checked(challenge, challenge.graded.version, 2, Some(failure()));
+    site.store.record_grade(question.page.number, &grade).await.unwrap();
+    let page = site.send(Method::GET, &path, &[("if-none-match", &tag)], "").await;
+    assert_eq!(page.status, StatusCode::OK, "the page that was held is of before");
+    let page = page.text;
+
+    let marks = |mark: &str| page.matches(&format!("data-mark=\"{mark}\"")).count();
+    assert_eq!((marks("passed"), marks("failed"), marks("not run")), (2, 1, grade.stages.len() - 3));
+    assert!(page.contains(&format!("2 of {} stages passed.", grade.stages.len())));
+    assert!(page.contains("The likely cause: </span>It merges.") && page.contains("<p>Replace it.</p>"));
+    let again =
+        format!("backlab check {} --stage 3 --seed 4242 -- node &lt;main&gt;.mjs", question.page.slug);
+    assert!(page.contains(&again), "the line that checks the stage again");
+    assert!(page.contains(
+        "<span class=\"common\">{&quot;kind&quot;:&quot;&lt;</span><mark>s</mark>cript&gt;alert(1)"
+    ));
+    assert!(
+        page.contains("␛[31m&lt;script&gt;alert(3)&lt;/script&gt;␛[0m ·drow")
+            && page.contains("&lt;/script&gt;␀")
+    );
+    for raw in ["<script>alert", "\u{1b}", "\0", "\u{202e}", "docs/<i>"] {
+        assert!(!page.contains(raw), "{raw:?} came through");
+    }
+    assert!(OURS.iter().all(|it| !page.contains(it)));
+}
+
+#[tokio::test]
+async fn a_pass_opens_our_program_and_stays_in_sight() {
+    let site = served().await;
+    let (question, challenge) = challenges().next().unwrap();
+    let (number, version) = (question.page.number, challenge.graded.version);
+    let path = format!("/q/{number}-{}", question.page.slug);
+    let all = (challenge.graded.stages)().len();
+    site.store.record_grade(number, &checked(challenge, version, all, None)).await.unwrap();
+    let page = site.get(&path).await.text;
+    assert!(page.contains("<span>built</span>") && page.contains(&format!("All {all} stages passed.")));
+    assert!(OURS.iter().all(|it| page.contains(it)) && page.contains(challenge.reference_source));
+    assert!(!page.contains("class=\"outgrown\""));
+
+    site.store.record_grade(number, &checked(challenge, version, 1, Some(failure()))).await.unwrap();
+    let page = site.get(&path).await.text;
+    assert!(page.contains(&format!("Passed all {all} stages of version {version} on <time")));
+    assert!(page.contains(", seed 4242.") && page.contains(&format!("1 of {all} stages passed.")));
+    assert!(page.contains("<span>built</span>") && OURS.iter().all(|it| page.contains(it)));
+}
+
+#[tokio::test]
+async fn a_check_of_older_stages_says_so_and_marks_none_of_todays() {
+    let site = served().await;
+    let (question, challenge) = challenges().next().unwrap();
+    let (number, now) = (question.page.number, challenge.graded.version);
+    let path = format!("/q/{number}-{}", question.page.slug);
+    let all = (challenge.graded.stages)().len();
+    site.store.record_grade(number, &checked(challenge, now - 1, all, None)).await.unwrap();
+    let page = site.get(&path).await.text;
+    let said =
+        format!("That was version {} of the stages. They are at version {now} now: check again.", now - 1);
+    assert_eq!(page.matches(&said).count(), 1);
+    assert!(!page.contains("data-mark=") && OURS.iter().all(|it| page.contains(it)));
+
+    site.store.record_grade(number, &checked(challenge, now, 1, Some(failure()))).await.unwrap();
+    let page = site.get(&path).await.text;
+    assert_eq!(page.matches(&said).count(), 1, "of the earlier pass");
+    assert_eq!(page.matches("data-mark=\"passed\"").count(), 1);
+
+    let other = Store::open(&site.dir.path().join("backlab.db")).await.unwrap();
+    other.record_grade(number, &serde_json::json!({
+        "version": now, "seed": 1, "command": "x", "seconds": 1.0, "stages": [{ "mark": "failed", "of": "another Backlab" }],
+    })).await.unwrap();
+    assert_eq!(site.get(&path).await.status, StatusCode::OK, "a report that can't be read breaks nothing");
 }
 
 #[tokio::test]

@@ -228,5 +228,8 @@ pub fn markdown(text: &str) -> String {
     let options = Options::ENABLE_TABLES | Options::ENABLE_SMART_PUNCTUATION;
     let mut page = String::new();
     html::push_html(&mut page, Parser::new_ext(text, options));
-    page
+    // What may be wider than the page scrolls by itself, by keys too.
+    page.replace("<pre>", "<pre tabindex=\"0\">")
+        .replace("<table>", "<div class=\"table\" tabindex=\"0\"><table>")
+        .replace("</table>", "</table></div>")
 }

@@ -66,7 +66,7 @@ fn cut(text: &str, from: usize) -> String {
     format!("{start}{shown}{end}")
 }
 
-/// As plain text: for a terminal, a page and a log alike. Without the hint, which is for those who ask.
+/// As plain text, for a terminal and a log alike. Without the hint, which is for those who ask.
 impl fmt::Display for Failure {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (expected, found, differs) = self.compared();

@@ -1,5 +1,6 @@
 //! The pages, as functions from what is known to HTML.
 
+pub(crate) mod challenge;
 pub(crate) mod doctor;
 pub(crate) mod home;
 pub(crate) mod outcome;
@@ -159,6 +160,21 @@ fn moment(at_ms: i64) -> Markup {
 fn utc(at_ms: i64) -> String {
     let at = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default();
     at.strftime("%-d %b %Y, %H:%M UTC").to_string()
+}
+
+/// What a program of the reader's said, with each character to be seen that would else act instead of being shown:
+/// control characters as their pictures (a terminal's escape is `␛`), and those that turn the direction of a line.
+fn visible(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\t' => c,
+        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or('·'),
+        '\u{7f}' => '␡',
+        '\u{80}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            '·'
+        }
+        _ => c,
+    };
+    text.chars().map(shown).collect()
 }
 
 /// A JSON value as a reader writes it.

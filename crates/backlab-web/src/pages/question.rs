@@ -1,11 +1,12 @@
 //! A question's page: predict, run, and the answer with the figures that were measured here.
 
+use super::challenge::{self, Checked};
 use super::{Frame, outcome, path, plain, status, trial, utc};
 use crate::assets::Assets;
 use backlab_catalogue::{Answer, Page, Piece};
 use backlab_engine::{Report, Values};
 use backlab_questions::{ALL, Question};
-use backlab_store::{Measured, Prediction, Run, RunLine};
+use backlab_store::{Grade, Measured, Prediction, Run, RunLine};
 use backlab_study::Status;
 use maud::{Markup, PreEscaped, html};
 use std::collections::BTreeMap;
@@ -20,6 +21,10 @@ pub(crate) struct Reading {
     pub last: Option<(Report, Run)>,
     pub earlier: Vec<RunLine>,
     pub measured: BTreeMap<String, Measured>,
+    /// The last check of the reader's own program.
+    pub checked: Option<Checked>,
+    /// The last one that passed every stage.
+    pub passed: Option<Grade>,
     /// The run that is under way.
     pub under_way: Option<u64>,
 }
@@ -49,7 +54,7 @@ pub(crate) fn page(assets: &Assets, reading: &Reading) -> Markup {
                 },
             }
             div #answer data-live { (answer(reading)) }
-            (beside(reading.question))
+            (beside(reading))
         }
         (neighbours(page))
     })
@@ -63,6 +68,7 @@ fn place(reading: &Reading) -> Markup {
             a href={ "/?track=" (page.track.slug()) } { (page.track.title()) } " · "
             a href={ "/?level=" (page.level.slug()) } { (page.level.title()) } " · "
             span.status { (status(reading.status)) }
+            @if reading.question.challenge.is_some() { " · " a href="#build" { "Build it" } }
         }
     }
 }
@@ -127,7 +133,8 @@ fn here(reading: &Reading, id: &str) -> Markup {
 }
 
 /// What belongs to the answer without being it.
-fn beside(question: &Question) -> Markup {
+fn beside(reading: &Reading) -> Markup {
+    let question = reading.question;
     let page = &question.page;
     html! {
         @if !page.follow_ups.is_empty() {
@@ -147,6 +154,7 @@ fn beside(question: &Question) -> Markup {
                 ul.must { @for it in page.must_say { li { (it) } } }
             }
         }
+        (challenge::build(reading))
         @if !page.cards.is_empty() {
             section aria-labelledby="cards-title" {
                 h2 #cards-title { "Cards" }
