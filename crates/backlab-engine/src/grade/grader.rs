@@ -166,7 +166,8 @@ impl Grader {
 
     /// Runs the program once: this is its standard input, and then it has to end by itself.
     pub async fn ask(&self, input: &str) -> Graded<Said> {
-        self.journal.line(format!("printf %s {} | {}", quoted(input), self.command.shown));
+        // Each run stands alone: to see this one, no earlier one is needed.
+        self.journal.only_line(format!("printf %s {} | {}", quoted(input), self.command.shown));
         let mut process =
             self.lab.process("program", self.command.spec.clone()).await.map_err(Finding::CannotStart)?;
         // A program that ends without reading breaks the pipe, which is its right.
@@ -355,8 +356,13 @@ impl Said {
             } else {
                 format!("{start}  ({error})")
             };
-            Finding::wrong("the standard output", "one JSON object", found).said(newest(self.stderr.clone()))
+            self.wrong("the standard output", "one JSON object", found)
         })
+    }
+
+    /// A fault that this output shows.
+    pub fn wrong(&self, what: impl Into<String>, expected: impl Display, found: impl Display) -> Finding {
+        Finding::wrong(what, expected, found).said(newest(self.stderr.clone()))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::call::Exchange;
 use super::shell;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Entries that are kept from the beginning, and from the end.
 const FIRST: usize = 40;
@@ -35,12 +35,21 @@ impl Journal {
         self.add(Entry::Line(line.into()));
     }
 
+    /// This line, and nothing of what was before.
+    pub fn only_line(&self, line: impl Into<String>) {
+        *self.kept() = Kept { first: vec![Entry::Line(line.into())], ..Kept::default() };
+    }
+
     pub fn sent(&self, exchange: Arc<Exchange>) {
         self.add(Entry::Sent(exchange));
     }
 
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn add(&self, entry: Entry) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept();
         if kept.first.len() < FIRST {
             kept.first.push(entry);
             return;
@@ -55,7 +64,7 @@ impl Journal {
     /// Everything as lines to type, up to the exchange that showed the fault, or to the end. What was repeated is a
     /// loop, and a long middle is left out.
     pub fn script(&self, until: Option<&Arc<Exchange>>) -> Vec<String> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept();
         let mut entries: Vec<&Entry> = kept.first.iter().chain(&kept.last).collect();
         let is_it = |entry: &&Entry| matches!((entry, until), (Entry::Sent(it), Some(until)) if Arc::ptr_eq(it, until));
         // Whatever was under way at the same time belongs to it.
@@ -70,7 +79,7 @@ impl Journal {
 
     /// The newest exchange.
     pub fn last_sent(&self) -> Option<Arc<Exchange>> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept();
         let mut newest = kept.last.iter().rev().chain(kept.first.iter().rev());
         newest.find_map(|entry| match entry {
             Entry::Sent(exchange) => Some(exchange.clone()),
