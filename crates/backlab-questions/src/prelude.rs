@@ -6,7 +6,9 @@ pub use axum::http::{HeaderMap, Method, StatusCode};
 pub use axum::response::{IntoResponse, Response};
 pub use axum::routing::{any, delete, get, options, patch, post, put};
 pub use axum::{Json, Router};
-pub use backlab_engine::{Answer, Call, Challenge, Finding, Graded, Grader, Said, Stage, Subject, stage};
+pub use backlab_engine::{
+    Answer, Call, Challenge, Door, Finding, Graded, Grader, Said, Stage, Subject, stage,
+};
 pub use backlab_engine::{Choice, Claim, Experiment, Fault, Prediction, Result, choices, claim, params};
 pub use backlab_figures::{
     Arc as RingArc, Axis, Bar, BarRow, Bars, Bucket, Cell, Drawing, Figure, HeatMap, Histogram, Lane, Lines,
