@@ -11,11 +11,13 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub mod cache;
 mod client;
 mod cookies;
 mod server;
 mod watched;
 
+pub use cache::{Cache, Handled, HttpCache, Verdict};
 pub use client::{Ask, Client, NoAnswer, Reply, Why};
 pub use server::Server;
 

@@ -205,6 +205,12 @@ impl Ask {
         self
     }
 
+    /// Takes these headers for all that were set so far.
+    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
+        self.headers = headers;
+        self
+    }
+
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
