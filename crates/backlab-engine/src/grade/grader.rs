@@ -336,7 +336,8 @@ impl Live {
         };
         Finding::wrong(what, expected, format!("none: {}", none.why)).because(match none.why {
             Why::Deadline(_) => {
-                "Your program doesn't finish its answer: it waits for something, or sends it very slowly."
+                "Your program doesn't finish its answer: it waits for something, or sends it very slowly. Where many \
+                 calls came at once: its listening socket has room for too few that wait (the backlog)."
             }
             Why::Garbled { .. } => {
                 "What your program sends isn't HTTP: a status line, headers, an empty line, the body."
