@@ -25,6 +25,8 @@ fn main() -> Result<()> {
     first_answer(home.path())?;
     runtime.block_on(load_against_wrk(home.path()))?;
     runtime.block_on(postgres_ready())?;
+    first_failure(home.path())?;
+    challenges(home.path())?;
     verify_all(home.path())
 }
 
@@ -100,6 +102,43 @@ async fn postgres_ready() -> Result<()> {
     }
     row("PostgreSQL, ask to ready, against 300 ms", median(times), 300.0, "ms", "<= 1.0");
     Ok(())
+}
+
+/// A check whose first stage fails, from exec to exit: our own program starts, listens, and is told what is wrong.
+fn first_failure(home: &Path) -> Result<()> {
+    let mut times = Vec::new();
+    for _ in 0..20 {
+        let began = Instant::now();
+        let code = check(home, "http-methods", Some("merges-fields"))?.code();
+        ensure!(code == Some(1), "the check ended with {code:?}");
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    row("first failure of a check, against 50 ms", median(times), 50.0, "ms", "<= 1.0");
+    Ok(())
+}
+
+/// The challenge that takes longest with our own program.
+fn challenges(home: &Path) -> Result<()> {
+    let mut slowest = ("", 0.0);
+    for question in backlab_questions::ALL.iter().filter(|it| it.challenge.is_some()) {
+        let began = Instant::now();
+        let status = check(home, question.page.slug, None)?;
+        ensure!(status.success(), "our own program doesn't pass {}", question.page.slug);
+        let seconds = began.elapsed().as_secs_f64();
+        if seconds > slowest.1 {
+            slowest = (question.page.slug, seconds);
+        }
+    }
+    row(&format!("slowest challenge ({}), 10 s", slowest.0), slowest.1, 10.0, "s", "<= 1.0");
+    Ok(())
+}
+
+/// Grades our own program, right or with a bug.
+fn check(home: &Path, slug: &str, bug: Option<&str>) -> Result<std::process::ExitStatus> {
+    let mut command = Command::new(BACKLAB);
+    command.args(["check", slug, "--", BACKLAB, "reference", slug]);
+    command.args(bug.map(|bug| ["--bug", bug]).into_iter().flatten());
+    Ok(command.env("BACKLAB_DATA", home).stdout(Stdio::null()).status()?)
 }
 
 /// All experiments at their defaults, one after another.
