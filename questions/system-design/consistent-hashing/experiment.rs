@@ -168,7 +168,9 @@ fn movement(seen: &Measured) -> Vec<Claim> {
             .join(", ")
     };
     let modulo = seen.percent(of(Scheme::Modulo).added.all());
-    let shares = consistent.map(|it| seen.percent(it.added.all()));
+    let even = [Scheme::Rendezvous, Scheme::Jump].map(of);
+    let shares = even.map(|it| seen.percent(it.added.all()));
+    let taken = seen.taken;
     let stayers = [Scheme::Ring, Scheme::Rendezvous].map(of);
     let renumbered = [Scheme::Modulo, Scheme::Jump].map(of);
     let jump = of(Scheme::Jump);
@@ -200,12 +202,19 @@ fn movement(seen: &Measured) -> Vec<Claim> {
         claim("jump-ends", "jump hash moves only the last node's keys when the last node leaves", "another node leaves")
             .witness(jump.last_left.on_changed > 0, format!("{} keys lived on it", jump.last_left.on_changed))
             .equal(jump.last_left.between_others, 0),
-        claim("one-share-moves", "rendezvous and jump move about 1 / (N + 1) of the keys, a ring as much as the new node's arcs make", "the new node's share of a ring is uneven")
-            .witness(consistent.iter().all(came), "each of them moved keys")
+        claim("one-share-moves", "rendezvous and jump move about 1 / (N + 1) of the keys when one node is added", "the scores or the jumps favour a node")
+            .witness(even.iter().all(came), "both moved keys onto the new node")
             .that(
-                shares[1..].iter().all(|it| (new_share / 2.0..=new_share * 2.0).contains(it)),
-                format!("ring {:.1} %, rendezvous {:.1} %, jump {:.1} %", shares[0], shares[1], shares[2]),
-                format!("half to double of {new_share:.1} % without a ring"),
+                shares.iter().all(|it| (new_share / 2.0..=new_share * 2.0).contains(it)),
+                format!("rendezvous {:.1} %, jump {:.1} %", shares[0], shares[1]),
+                format!("half to double of {new_share:.1} %"),
+            ),
+        claim("arcs-move", "a ring moves exactly the keys in the arcs that the new node takes", "keys don't go to the next point clockwise")
+            .witness(taken.moved > 0, format!("{} keys moved", taken.moved))
+            .that(
+                taken.both == taken.moved && taken.both == taken.in_arcs,
+                format!("{} moved, {} in the arcs, {} both", taken.moved, taken.in_arcs, taken.both),
+                format!("the same {} keys", taken.in_arcs),
             ),
     ]
 }

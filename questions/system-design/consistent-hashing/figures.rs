@@ -1,6 +1,6 @@
 //! What was counted, as pictures; and what a broken world would count.
 
-use super::measure::{Balance, Capped, Heirs, Measured, Moved, Moves, Second};
+use super::measure::{Balance, Capped, Heirs, Measured, Moved, Moves, Second, Taken};
 use super::schemes::{Hash, Ring as Circle, Scheme};
 use super::{Caches, Observed, Params, SCHEMES, Visit};
 use crate::prelude::*;
@@ -153,6 +153,7 @@ pub fn broken(p: &Params) -> Observed {
             balance_now: balance,
             heirs_one_point: Heirs { lost: 1, inherited },
             heirs,
+            taken: Taken { moved: 9, in_arcs: 9, both: 8 },
             second: Second { keys: 9, to_second: 8 },
             capped: Capped { uncapped_fullest: 90, fullest: 80, most: 50, passed_on: 5, added: tidy },
             before: Vec::new(),

@@ -1,6 +1,6 @@
 //! What each scheme does with the same keys: counted key by key.
 
-use super::schemes::{Hash, Placement, Ring, Scheme, bounded, highest};
+use super::schemes::{Hash, Placement, Ring, Scheme, bounded, highest, turn};
 use super::{Params, SCHEMES};
 use crate::prelude::*;
 
@@ -21,6 +21,7 @@ pub struct Measured {
     pub balance_now: Balance,
     pub heirs_one_point: Heirs,
     pub heirs: Heirs,
+    pub taken: Taken,
     pub second: Second,
     pub capped: Capped,
     #[serde(skip)]
@@ -92,6 +93,17 @@ impl Heirs {
     }
 }
 
+/// What a new node takes from a ring.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Taken {
+    /// Keys that moved.
+    pub moved: u64,
+    /// Keys in the arcs that are the new node's, looked up in the circle as it is drawn.
+    pub in_arcs: u64,
+    /// Keys that are both.
+    pub both: u64,
+}
+
 /// Where the keys of a lost node go under rendezvous hashing.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Second {
@@ -118,7 +130,7 @@ pub fn measure(p: &Params, names: &[String], run: u64) -> Measured {
     let (old, hash) = (&names[..n], Hash::Fixed);
     let keys: Vec<u64> = (0..KEYS).map(|number| hash.of(&format!("{run:x}/key/{number}"))).collect();
     let ring = |nodes: &[String], points| Ring::new(nodes, points, &hash);
-    let now = ring(old, p.virtual_nodes);
+    let (now, grown) = (ring(old, p.virtual_nodes), ring(names, p.virtual_nodes));
     Measured {
         keys: KEYS as u64,
         schemes: SCHEMES.iter().map(|scheme| moves(*scheme, names, p.virtual_nodes, &keys)).collect(),
@@ -126,10 +138,11 @@ pub fn measure(p: &Params, names: &[String], run: u64) -> Measured {
         balance_now: balance(n, p.virtual_nodes),
         heirs_one_point: heirs(old, 1, &keys),
         heirs: heirs(old, p.virtual_nodes, &keys),
+        taken: taken(&now, &grown, n, &keys),
         second: second(old, &keys),
         capped: capped(&ring(old, 1), &ring(names, 1), n, &keys),
         before: now.arcs(),
-        after: ring(names, p.virtual_nodes).arcs(),
+        after: grown.arcs(),
     }
 }
 
@@ -204,6 +217,28 @@ fn heirs(nodes: &[String], points: u64, keys: &[u64]) -> Heirs {
         inherited[to + usize::from(to >= lost)] += 1;
     }
     Heirs { lost, inherited }
+}
+
+fn taken(old: &Ring, grown: &Ring, new: usize, keys: &[u64]) -> Taken {
+    let arcs: Vec<RingArc> = grown.arcs().into_iter().filter(|arc| arc.owner == new).collect();
+    let mut taken = Taken { moved: 0, in_arcs: 0, both: 0 };
+    for key in keys {
+        let moved = old.owner(*key) != grown.owner(*key);
+        let in_arcs = arcs.iter().any(|arc| holds(arc, turn(*key)));
+        taken.moved += u64::from(moved);
+        taken.in_arcs += u64::from(in_arcs);
+        taken.both += u64::from(moved && in_arcs);
+    }
+    taken
+}
+
+/// An arc holds its end and not its start; the first one runs through the top of the circle.
+fn holds(arc: &RingArc, place: f64) -> bool {
+    if arc.from < arc.to {
+        arc.from < place && place <= arc.to
+    } else {
+        arc.from < place || place <= arc.to
+    }
 }
 
 fn second(nodes: &[String], keys: &[u64]) -> Second {

@@ -115,7 +115,6 @@ impl Ring {
 
     /// The stretches of the circle, each up to the point that owns it.
     pub fn arcs(&self) -> Vec<RingArc> {
-        let turn = |place: u64| place as f64 / 2f64.powi(64);
         let last = self.points.last().map_or(0, |(place, _)| *place);
         let starts = std::iter::once(last).chain(self.points.iter().map(|(place, _)| *place));
         let arc = |(from, (to, owner)): (u64, &(u64, usize))| RingArc {
@@ -134,6 +133,11 @@ impl Ring {
         }
         shares
     }
+}
+
+/// A place on the circle, in fractions of it.
+pub fn turn(place: u64) -> f64 {
+    place as f64 / 2f64.powi(64)
 }
 
 /// Rendezvous hashing: the node whose score with this key is the highest, `except` one.
@@ -166,7 +170,21 @@ pub fn bounded(ring: &Ring, keys: &[u64], nodes: usize, most: usize) -> Vec<usiz
 
 #[cfg(test)]
 mod tests {
-    use super::jump;
+    use super::{Hash, Ring, jump};
+
+    /// Read off the definition: of all points, the one to which the way clockwise is the shortest.
+    #[test]
+    fn a_key_belongs_to_the_next_point_clockwise_also_across_the_top() {
+        for nodes in [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"]] {
+            let ring = Ring::new(&nodes.map(str::to_owned), 4, &Hash::Fixed);
+            let way = |key: u64| move |(place, _): &&(u64, usize)| place.wrapping_sub(key);
+            let next = |key| ring.points.iter().min_by_key(way(key)).unwrap().1;
+            let at_points = ring.points.iter().flat_map(|(place, _)| [place - 1, *place, place + 1]);
+            for key in at_points.chain([0, u64::MAX]) {
+                assert_eq!(ring.owner(key), next(key), "the key at {key} among {nodes:?}");
+            }
+        }
+    }
 
     /// The paper gives code and no outputs: these are what its C++ prints (arXiv:1406.2294, figure 1, compiled by gcc
     /// 12). All but the last also stand in the tests of other libraries.
