@@ -5,7 +5,7 @@
 
 use crate::prelude::*;
 use backlab_parts::{Exit, Process};
-use router::{Colour, Policy, Router as Switch};
+use router::{Colour, Ledger, Policy, Router as Switch};
 use tokio_util::sync::CancellationToken;
 
 #[path = "figures.rs"]
@@ -35,7 +35,9 @@ params! {
 }
 
 const SOON: Duration = Duration::from_secs(10);
-/// Answers from each version that a deploy waits for, so that both were really there.
+/// A drain's deadline: what is in flight then ends with the old side.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Requests that a deploy waits for before the switch and after it.
 const ENOUGH: u64 = 8;
 
 pub struct BlueGreenDeployment;
@@ -57,6 +59,9 @@ struct Deploy {
     failed: u64,
     answered_by_v1: u64,
     answered_by_v2: u64,
+    switches: u64,
+    /// Requests that came after the first switch.
+    after_switch: u64,
     /// Requests that the old side was working on when the router switched.
     in_flight_at_switch: u64,
     /// Failed requests that the router had sent to the old side before the switch.
@@ -65,9 +70,11 @@ struct Deploy {
     to_old_after_switch: u64,
     /// Answers whose version wasn't the one that the router stood at when the request came.
     wrong_version: u64,
-    /// What the old version answered after the database had been changed: in all, and with an error.
+    /// What each version answered after the database had been changed: in all, and with an error.
     old_after_change: u64,
     old_errors_after_change: u64,
+    new_after_change: u64,
+    new_errors_after_change: u64,
     #[serde(skip)]
     story: figures::Story,
 }
@@ -113,63 +120,9 @@ impl Experiment for BlueGreenDeployment {
     }
 
     fn claims(_: &Params, seen: &Observed) -> Vec<Claim> {
-        let (kill, drain) = (&seen.switch_and_kill, &seen.switch_and_back);
-        let (sticky, schema) = (&seen.per_connection, &seen.schema);
-        vec![
-            claim(
-                "stop-then-start",
-                "stopping the old version before the new one runs fails requests",
-                "nobody asks in the gap",
-            )
-            .witness(seen.stop_then_start.both_answered(), seen.stop_then_start.words())
-            .that(seen.stop_then_start.failed > 0, of(seen.stop_then_start.failed, "failed"), "more than 0 failed"),
-            claim(
-                "killed-in-flight",
-                "killing the old side at the switch fails requests, each of which it had been given before",
-                "nothing is in flight at the switch",
-            )
-            .witness(kill.in_flight_at_switch > 0, format!("{} in flight at the switch", kill.in_flight_at_switch))
-            .that(
-                kill.failed > 0 && kill.failed == kill.failed_sent_before_switch,
-                format!("{} failed, {} of them sent before the switch", kill.failed, kill.failed_sent_before_switch),
-                "more than 0, and all of them sent before the switch",
-            ),
-            claim(
-                "drain-loses-nothing",
-                "a switch that lets the old side finish fails nothing, and neither does the rollback",
-                "the old side is stopped while it still works on requests",
-            )
-            .witness(
-                drain.in_flight_at_switch > 0,
-                format!("at least {} in flight at each switch", drain.in_flight_at_switch),
-            )
-            .that(drain.failed == 0, format!("{} of {} failed", drain.failed, drain.requests), "0 failed"),
-            claim(
-                "switch-is-sharp",
-                "a router that chooses for each request sends nothing to the old side after the switch",
-                "the router chooses once for each connection",
-            )
-            .witness(drain.both_answered(), drain.words())
-            .that(
-                drain.to_old_after_switch == 0 && drain.wrong_version == 0,
-                format!("{} to the old side, {} of the wrong version", drain.to_old_after_switch, drain.wrong_version),
-                "0 and 0",
-            ),
-            claim(
-                "connections-stick",
-                "a router that chooses for each connection goes on sending new requests to the old side",
-                "every client opens a new connection for each request",
-            )
-            .witness(sticky.answered_by_v1 > 0, sticky.words())
-            .that(sticky.to_old_after_switch > 0, of(sticky.to_old_after_switch, "new requests"), "more than 0"),
-            claim(
-                "schema-suits-both",
-                "a change of the database that the old code can live with costs it no error while it still serves",
-                "the change takes away what the old code uses",
-            )
-            .witness(schema.old_after_change > 0, format!("{} answers after the change", schema.old_after_change))
-            .equal(of(schema.old_errors_after_change, "errors"), of(0, "errors")),
-        ]
+        let mut claims = ends(seen);
+        claims.extend(switches(seen));
+        claims
     }
 
     fn figures(_: &Params, seen: &Observed) -> Vec<Figure> {
@@ -177,7 +130,14 @@ impl Experiment for BlueGreenDeployment {
     }
 
     fn counterexamples(_: &Params) -> Vec<Observed> {
-        let calm = Deploy { requests: 80, answered_by_v1: 40, answered_by_v2: 40, ..Deploy::default() };
+        let calm = Deploy {
+            requests: 80,
+            answered_by_v1: 40,
+            answered_by_v2: 40,
+            switches: 1,
+            after_switch: 40,
+            ..Deploy::default()
+        };
         let busy = Deploy { in_flight_at_switch: 16, ..calm.clone() };
         // A world in which every way is as good as any other, and the router switches connections too.
         let too_good = Observed {
@@ -185,7 +145,12 @@ impl Experiment for BlueGreenDeployment {
             switch_and_kill: busy.clone(),
             switch_and_back: Deploy { failed: 3, ..busy.clone() },
             per_connection: calm.clone(),
-            schema: Deploy { old_after_change: 9, old_errors_after_change: 9, ..busy.clone() },
+            schema: Deploy {
+                old_after_change: 9,
+                old_errors_after_change: 9,
+                new_after_change: 9,
+                ..busy.clone()
+            },
         };
         let leaky = Deploy { to_old_after_switch: 2, ..busy.clone() };
         let elsewhere = Deploy { failed: 5, failed_sent_before_switch: 4, ..busy };
@@ -212,6 +177,104 @@ impl Experiment for BlueGreenDeployment {
     }
 }
 
+/// What it costs to end the old side.
+fn ends(seen: &Observed) -> Vec<Claim> {
+    let (stop, kill, drain) = (&seen.stop_then_start, &seen.switch_and_kill, &seen.switch_and_back);
+    vec![
+        claim(
+            "stop-then-start",
+            "stopping the old version before the new one runs fails requests",
+            "nobody asks in the gap",
+        )
+        .witness(stop.both_answered(), stop.words())
+        .that(stop.failed > 0, of(stop.failed, "failed"), "more than 0 failed"),
+        claim(
+            "killed-in-flight",
+            "killing the old side at the switch fails requests, each of which it had been given before",
+            "nothing is in flight at the switch",
+        )
+        .witness(
+            kill.in_flight_at_switch > 0,
+            format!("{} in flight at the switch", kill.in_flight_at_switch),
+        )
+        .that(
+            kill.failed > 0 && kill.failed == kill.failed_sent_before_switch,
+            format!(
+                "{} failed, {} of them sent before the switch",
+                kill.failed, kill.failed_sent_before_switch
+            ),
+            "more than 0, and all of them sent before the switch",
+        ),
+        claim(
+            "drain-loses-nothing",
+            "a switch that lets the old side finish fails nothing, and neither does the rollback",
+            "the old side is stopped while it still works on requests",
+        )
+        // A failure is its own witness: nothing is in flight at the switch if the old side was stopped before it.
+        .witness(
+            drain.failed > 0 || (drain.switches == 2 && drain.in_flight_at_switch > 0),
+            format!("{} switches, at least {} in flight at each", drain.switches, drain.in_flight_at_switch),
+        )
+        .that(
+            drain.failed == 0,
+            format!("{} of {} failed", drain.failed, drain.requests),
+            "0 failed",
+        ),
+    ]
+}
+
+/// What a switch decides about, and what it doesn't.
+fn switches(seen: &Observed) -> Vec<Claim> {
+    let (drain, sticky, schema) = (&seen.switch_and_back, &seen.per_connection, &seen.schema);
+    vec![
+        claim(
+            "switch-is-sharp",
+            "a router that chooses for each request sends nothing to the old side after the switch",
+            "the router chooses once for each connection",
+        )
+        .witness(drain.after_switch > 0, format!("{} requests after the switch", drain.after_switch))
+        .that(
+            drain.to_old_after_switch == 0 && drain.wrong_version == 0,
+            format!(
+                "{} to the old side, {} of the wrong version",
+                drain.to_old_after_switch, drain.wrong_version
+            ),
+            "0 and 0",
+        ),
+        claim(
+            "connections-stick",
+            "a router that chooses for each connection goes on sending new requests to the old side",
+            "every client opens a new connection for each request",
+        )
+        .witness(sticky.after_switch > 0, format!("{} requests after the switch", sticky.after_switch))
+        .that(
+            sticky.to_old_after_switch > 0,
+            of(sticky.to_old_after_switch, "new requests"),
+            "more than 0",
+        ),
+        claim(
+            "schema-suits-both",
+            "the change of the shared database costs neither version an error while both are in use",
+            "the change takes away what the old code uses, or doesn't bring what the new code needs",
+        )
+        .witness(
+            schema.old_after_change > 0 && schema.new_after_change > 0,
+            format!(
+                "{} answers of v1 and {} of v2 after it",
+                schema.old_after_change, schema.new_after_change
+            ),
+        )
+        .that(
+            schema.old_errors_after_change + schema.new_errors_after_change == 0,
+            format!(
+                "{} errors of v1, {} of v2",
+                schema.old_errors_after_change, schema.new_errors_after_change
+            ),
+            "0 and 0",
+        ),
+    ]
+}
+
 /// One deploy's stage: the old version, the router, the client that never stops asking.
 struct Site<'a> {
     lab: &'a Lab,
@@ -220,6 +283,7 @@ struct Site<'a> {
     file: String,
     switch: Switch,
     old: Process,
+    connections: u64,
     end: CancellationToken,
     load: tokio::task::JoinHandle<Result<Loaded>>,
 }
@@ -236,15 +300,16 @@ impl<'a> Site<'a> {
         switch.to(Colour::Blue);
         let end = CancellationToken::new();
         // Connections for twice what is in flight: each of them is used again and again.
-        let load = Load::open(p.requests_per_second, 8 + 2 * p.requests_per_second * p.work_ms / 1000)
+        let connections = 8 + 2 * p.requests_per_second * p.work_ms / 1000;
+        let load = Load::open(p.requests_per_second, connections)
             .request(http::Method::POST, "/purchases")
             .keeping(http::HeaderName::from_static("x-served"))
-            .during(Duration::from_secs(20))
+            .during(Duration::from_secs(30))
             .until(end.clone());
         let (crowd, to) = (lab.clone(), switch.addr());
         let load = tokio::spawn(async move { crowd.load("crowd", to, &load).await });
         switch.until(|seen| seen.answered(Colour::Blue) >= ENOUGH).await?;
-        Ok(Self { lab, p, database, file, switch, old, end, load })
+        Ok(Self { lab, p, database, file, switch, old, connections, end, load })
     }
 
     async fn stop_then_start(self) -> Result<Deploy> {
@@ -253,7 +318,7 @@ impl<'a> Site<'a> {
         self.switch.until(|seen| seen.failed() > 0).await?;
         let green = self.start(Colour::Green, "v2", shop::CUSTOMER).await?;
         self.switch.to(Colour::Green);
-        self.finish(Colour::Green, &[&green]).await
+        self.finish(&[&green]).await
     }
 
     async fn switch_and_kill(self) -> Result<Deploy> {
@@ -262,24 +327,27 @@ impl<'a> Site<'a> {
         self.switch.to(Colour::Green);
         self.old.kill().await?;
         self.switch.mark("v1 killed");
-        self.finish(Colour::Green, &[&green]).await
+        self.finish(&[&green]).await
     }
 
     /// There, and back again with a fresh copy of the old version: the same steps with the colours exchanged.
     async fn switch_and_roll_back(self) -> Result<Deploy> {
         let green = self.start(Colour::Green, "v2", shop::CUSTOMER).await?;
         self.hand_over(&self.old, Colour::Blue, Colour::Green).await?;
-        self.switch.until(|seen| seen.answered(Colour::Green) >= ENOUGH).await?;
+        self.switch.until(|seen| seen.ended_since_switch() >= ENOUGH).await?;
         let blue = self.start(Colour::Blue, "v1", shop::CUSTOMER).await?;
         self.hand_over(&green, Colour::Green, Colour::Blue).await?;
-        self.finish(Colour::Blue, &[&blue]).await
+        self.finish(&[&blue]).await
     }
 
     async fn switch_and_watch(self) -> Result<Deploy> {
         let green = self.start(Colour::Green, "v2", shop::CUSTOMER).await?;
         self.switch.to(Colour::Green);
-        self.switch.until(|seen| seen.to_old_after_switch() > 0).await?;
-        self.finish(Colour::Green, &[&green]).await
+        // The connections take turns: after so many requests, each that was open at the switch has been used again.
+        let all = self.connections;
+        let used = |seen: &Ledger| seen.to_old_after_switch() > 0 || seen.ended_since_switch() > all;
+        self.switch.until(used).await?;
+        self.finish(&[&green]).await
     }
 
     async fn change_the_schema(self) -> Result<Deploy> {
@@ -291,9 +359,9 @@ impl<'a> Site<'a> {
         let seen = self.database.seen(self.lab, "pipeline", "database");
         seen.execute(change, ()).await?;
         self.switch.changed_database();
-        self.switch.until(|seen| seen.old_after_change() >= ENOUGH).await?;
+        self.switch.until(|seen| seen.after_change(Colour::Blue) >= ENOUGH).await?;
         self.hand_over(&self.old, Colour::Blue, Colour::Green).await?;
-        self.finish(Colour::Green, &[&green]).await
+        self.finish(&[&green]).await
     }
 
     /// Switches, and stops the old side when the knob says.
@@ -301,7 +369,7 @@ impl<'a> Site<'a> {
         self.switch.until(|seen| seen.in_flight(from) > 0).await?;
         self.switch.to(to);
         if self.p.old_side_stops == Drain::Idle {
-            self.switch.until(|seen| seen.in_flight(from) == 0).await?;
+            self.switch.within(DRAIN, |seen| seen.in_flight(from) == 0).await?;
         }
         self.end_of(old).await?;
         self.switch.mark(format_args!("{} stopped", old.name()));
@@ -321,10 +389,10 @@ impl<'a> Site<'a> {
         process.wait(SOON).await
     }
 
-    /// Waits until the new side has answered some, ends the load, and reads the ledger.
-    async fn finish(mut self, new: Colour, running: &[&Process]) -> Result<Deploy> {
-        let before = self.switch.ledger().answered(new);
-        self.switch.until(|seen| seen.answered(new) >= before + ENOUGH).await?;
+    /// Waits until some more requests have had their end, ends the load, and reads the ledger.
+    async fn finish(mut self, running: &[&Process]) -> Result<Deploy> {
+        let before = self.switch.ledger().ended_since_switch();
+        self.switch.until(|seen| seen.ended_since_switch() >= before + ENOUGH).await?;
         self.end.cancel();
         let loaded = (&mut self.load).await??;
         for process in running.iter().copied().chain(self.old.exit().is_none().then_some(&self.old)) {

@@ -127,11 +127,19 @@ impl Router {
     }
 
     /// Waits until the ledger says so.
-    pub async fn until(&self, mut says: impl FnMut(&Ledger) -> bool) -> Result<()> {
-        let mut changes = self.shared.subscribe();
-        let came = tokio::time::timeout(super::SOON, changes.wait_for(|ledger| says(ledger))).await;
-        came.context("what this deploy waits for didn't happen at the router within ten seconds")??;
+    pub async fn until(&self, says: impl FnMut(&Ledger) -> bool) -> Result<()> {
+        let came = self.within(super::SOON, says).await?;
+        ensure!(came, "what this deploy waits for didn't happen at the router within ten seconds");
         Ok(())
+    }
+
+    /// Waits until the ledger says so; `false` if it doesn't in time.
+    pub async fn within(&self, time: Duration, mut says: impl FnMut(&Ledger) -> bool) -> Result<bool> {
+        let mut changes = self.shared.subscribe();
+        match tokio::time::timeout(time, changes.wait_for(|ledger| says(ledger))).await {
+            Ok(changed) => changed.map(|_| true).context("the router is gone"),
+            Err(_) => Ok(false),
+        }
     }
 
     pub fn ledger(&self) -> watch::Ref<'_, Ledger> {
@@ -153,24 +161,35 @@ impl Ledger {
         self.count(Entry::failed)
     }
 
+    /// Requests that came after the latest switch and have had their end, whichever side it was that had them.
+    pub fn ended_since_switch(&self) -> u64 {
+        self.count(|it| it.switches == self.switches && it.outcome.is_some())
+    }
+
     pub fn to_old_after_switch(&self) -> u64 {
         self.count(|it| it.switches > 0 && it.chosen != it.stood_at)
     }
 
-    /// What the old side answered, well or not, of requests that came after the database had been changed.
-    pub fn old_after_change(&self) -> u64 {
-        self.count(|it| self.is_after_change(it) && it.outcome.is_some())
+    /// What a side answered, well or not, of requests that came after the database had been changed.
+    pub fn after_change(&self, side: Colour) -> u64 {
+        self.count(|it| self.is_after_change(it, side) && it.outcome.is_some())
     }
 
     /// What the router's own log says of a deploy.
     pub fn deploy(&self) -> Deploy {
+        let errors_after_change =
+            |side| self.count(|it| self.is_after_change(it, side) && it.answered_badly());
         Deploy {
+            switches: self.switches,
+            after_switch: self.count(|it| it.switches > 0 && it.outcome.is_some()),
             in_flight_at_switch: self.in_flight_at_switch.iter().copied().min().unwrap_or(0),
             failed_sent_before_switch: self.count(|it| it.failed() && it.switches < self.switches),
             to_old_after_switch: self.to_old_after_switch(),
             wrong_version: self.count(Entry::wrong_version),
-            old_after_change: self.old_after_change(),
-            old_errors_after_change: self.count(|it| self.is_after_change(it) && it.answered_badly()),
+            old_after_change: self.after_change(Colour::Blue),
+            old_errors_after_change: errors_after_change(Colour::Blue),
+            new_after_change: self.after_change(Colour::Green),
+            new_errors_after_change: errors_after_change(Colour::Green),
             ..Deploy::default()
         }
     }
@@ -182,8 +201,8 @@ impl Ledger {
         self.marks.iter().map(|(at, what)| (ms(at), what.clone())).collect()
     }
 
-    fn is_after_change(&self, entry: &Entry) -> bool {
-        entry.chosen == Colour::Blue && self.database_changed.is_some_and(|at| entry.arrived > at)
+    fn is_after_change(&self, entry: &Entry, side: Colour) -> bool {
+        entry.chosen == side && self.database_changed.is_some_and(|at| entry.arrived > at)
     }
 
     fn count(&self, counts: impl Fn(&Entry) -> bool) -> u64 {

@@ -93,7 +93,8 @@ impl Experiment for ConsistentHashing {
     }
 
     fn claims(_: &Params, seen: &Observed) -> Vec<Claim> {
-        let mut claims = movement(&seen.measured);
+        let mut claims = added(&seen.measured);
+        claims.extend(left(&seen.measured));
         claims.extend(balance(&seen.measured));
         claims.extend(loads(&seen.measured));
         claims.extend(served(seen));
@@ -153,70 +154,110 @@ impl Measured {
     }
 }
 
-/// What moves when a node comes or goes.
-fn movement(seen: &Measured) -> Vec<Claim> {
-    let of = |scheme| seen.of(scheme);
-    let consistent = [Scheme::Ring, Scheme::Rendezvous, Scheme::Jump].map(of);
+/// What moves when a node is added.
+fn added(seen: &Measured) -> Vec<Claim> {
+    let consistent = [Scheme::Ring, Scheme::Rendezvous, Scheme::Jump].map(|it| seen.of(it));
+    let [_, even @ ..] = consistent;
     let nodes = seen.heirs.inherited.len() as f64;
     let new_share = 100.0 / (nodes + 1.0);
     let came = |it: &Moves| it.added.on_changed > 0;
-    let between = |moves: &[Moves], pick: fn(&Moves) -> Moved| {
-        moves
-            .iter()
-            .map(|it| format!("{} {}", it.scheme.word(), pick(it).between_others))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let modulo = seen.percent(of(Scheme::Modulo).added.all());
-    let even = [Scheme::Rendezvous, Scheme::Jump].map(of);
+    let modulo = seen.of(Scheme::Modulo);
+    let modulo_moved = seen.percent(modulo.added.all());
     let shares = even.map(|it| seen.percent(it.added.all()));
     let taken = seen.taken;
-    let stayers = [Scheme::Ring, Scheme::Rendezvous].map(of);
-    let renumbered = [Scheme::Modulo, Scheme::Jump].map(of);
-    let jump = of(Scheme::Jump);
     vec![
-        claim("modulo-moves-most", "hash mod N moves N / (N + 1) of the keys when one node is added", "N + 1 is a multiple of N, as from 1 to 2")
-            .witness(came(&of(Scheme::Modulo)), format!("{} keys on the new node", of(Scheme::Modulo).added.on_changed))
-            .that((modulo - nodes * new_share).abs() <= 3.0, format!("{modulo:.1} %"), format!("{:.1} %, within 3", nodes * new_share)),
-        claim("only-onto-new", "ring, rendezvous and jump move keys only onto the new node", "the place of a key depends on the number of nodes")
-            .witness(consistent.iter().all(came), "each of them moved keys onto the new node")
-            .that(
-                consistent.iter().all(|it| it.added.between_others == 0),
-                format!("between old nodes: {}", between(&consistent, |it| it.added)),
-                "none between old nodes",
-            ),
-        claim("leaver-moves-own", "when a middle node leaves, ring and rendezvous move only the keys that lived on it", "the list is renumbered and the scheme goes by numbers")
-            .witness(stayers.iter().all(|it| it.middle_left.on_changed > 0), "keys lived on the node that left")
-            .that(
-                stayers.iter().all(|it| it.middle_left.between_others == 0),
-                format!("between survivors: {}", between(&stayers, |it| it.middle_left)),
-                "none between survivors",
-            ),
-        claim("numbers-shift", "when a middle node leaves, modulo and jump also move keys between survivors", "it is the last of the list that leaves a jump hash")
-            .witness(renumbered.iter().all(|it| it.middle_left.on_changed > 0), "keys lived on the node that left")
-            .that(
-                renumbered.iter().all(|it| it.middle_left.between_others > 0),
-                format!("between survivors: {}", between(&renumbered, |it| it.middle_left)),
-                "some between survivors",
-            ),
-        claim("jump-ends", "jump hash moves only the last node's keys when the last node leaves", "another node leaves")
-            .witness(jump.last_left.on_changed > 0, format!("{} keys lived on it", jump.last_left.on_changed))
-            .equal(jump.last_left.between_others, 0),
-        claim("one-share-moves", "rendezvous and jump move about 1 / (N + 1) of the keys when one node is added", "the scores or the jumps favour a node")
-            .witness(even.iter().all(came), "both moved keys onto the new node")
-            .that(
-                shares.iter().all(|it| (new_share / 2.0..=new_share * 2.0).contains(it)),
-                format!("rendezvous {:.1} %, jump {:.1} %", shares[0], shares[1]),
-                format!("half to double of {new_share:.1} %"),
-            ),
-        claim("arcs-move", "a ring moves exactly the keys in the arcs that the new node takes", "keys don't go to the next point clockwise")
-            .witness(taken.moved > 0, format!("{} keys moved", taken.moved))
-            .that(
-                taken.both == taken.moved && taken.both == taken.in_arcs,
-                format!("{} moved, {} in the arcs, {} both", taken.moved, taken.in_arcs, taken.both),
-                format!("the same {} keys", taken.in_arcs),
-            ),
+        claim(
+            "modulo-moves-most",
+            "hash mod N moves N / (N + 1) of the keys when one node is added",
+            "N + 1 is a multiple of N, as from 1 to 2",
+        )
+        .witness(came(&modulo), format!("{} keys on the new node", modulo.added.on_changed))
+        .that(
+            (modulo_moved - nodes * new_share).abs() <= 3.0,
+            format!("{modulo_moved:.1} %"),
+            format!("{:.1} %, within 3", nodes * new_share),
+        ),
+        claim(
+            "only-onto-new",
+            "ring, rendezvous and jump move keys only onto the new node",
+            "the place of a key depends on the number of nodes",
+        )
+        .witness(consistent.iter().all(came), "each of them moved keys onto the new node")
+        .that(
+            consistent.iter().all(|it| it.added.between_others == 0),
+            format!("between old nodes: {}", between(&consistent, |it| it.added)),
+            "none between old nodes",
+        ),
+        claim(
+            "one-share-moves",
+            "rendezvous and jump move about 1 / (N + 1) of the keys when one node is added",
+            "the scores or the jumps favour a node",
+        )
+        .witness(even.iter().all(came), "both moved keys onto the new node")
+        .that(
+            shares.iter().all(|it| (new_share / 2.0..=new_share * 2.0).contains(it)),
+            format!("rendezvous {:.1} %, jump {:.1} %", shares[0], shares[1]),
+            format!("half to double of {new_share:.1} %"),
+        ),
+        claim(
+            "arcs-move",
+            "a ring moves exactly the keys in the arcs that the new node takes",
+            "keys don't go to the next point clockwise",
+        )
+        .witness(taken.moved > 0, format!("{} keys moved", taken.moved))
+        .that(
+            taken.both == taken.moved && taken.both == taken.in_arcs,
+            format!("{} moved, {} in the arcs, {} both", taken.moved, taken.in_arcs, taken.both),
+            format!("the same {} keys", taken.in_arcs),
+        ),
     ]
+}
+
+/// What moves when a node leaves.
+fn left(seen: &Measured) -> Vec<Claim> {
+    let stayers = [Scheme::Ring, Scheme::Rendezvous].map(|it| seen.of(it));
+    let renumbered = [Scheme::Modulo, Scheme::Jump].map(|it| seen.of(it));
+    let jump = seen.of(Scheme::Jump);
+    vec![
+        claim(
+            "leaver-moves-own",
+            "when a middle node leaves, ring and rendezvous move only the keys that lived on it",
+            "the list is renumbered and the scheme goes by numbers",
+        )
+        .witness(stayers.iter().all(|it| it.middle_left.on_changed > 0), "keys lived on the node that left")
+        .that(
+            stayers.iter().all(|it| it.middle_left.between_others == 0),
+            format!("between survivors: {}", between(&stayers, |it| it.middle_left)),
+            "none between survivors",
+        ),
+        claim(
+            "numbers-shift",
+            "when a middle node leaves, modulo and jump also move keys between survivors",
+            "it is the last of the list that leaves a jump hash",
+        )
+        .witness(
+            renumbered.iter().all(|it| it.middle_left.on_changed > 0),
+            "keys lived on the node that left",
+        )
+        .that(
+            renumbered.iter().all(|it| it.middle_left.between_others > 0),
+            format!("between survivors: {}", between(&renumbered, |it| it.middle_left)),
+            "some between survivors",
+        ),
+        claim(
+            "jump-ends",
+            "jump hash moves only the last node's keys when the last node leaves",
+            "another node leaves",
+        )
+        .witness(jump.last_left.on_changed > 0, format!("{} keys lived on it", jump.last_left.on_changed))
+        .equal(jump.last_left.between_others, 0),
+    ]
+}
+
+/// Keys that moved between nodes that were there before and after, scheme by scheme.
+fn between(moves: &[Moves], pick: fn(&Moves) -> Moved) -> String {
+    let words = moves.iter().map(|it| format!("{} {}", it.scheme.word(), pick(it).between_others));
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// How even the shares are, and who inherits.

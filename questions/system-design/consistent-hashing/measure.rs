@@ -234,11 +234,7 @@ fn taken(old: &Ring, grown: &Ring, new: usize, keys: &[u64]) -> Taken {
 
 /// An arc holds its end and not its start; the first one runs through the top of the circle.
 fn holds(arc: &RingArc, place: f64) -> bool {
-    if arc.from < arc.to {
-        arc.from < place && place <= arc.to
-    } else {
-        arc.from < place || place <= arc.to
-    }
+    if arc.from < arc.to { arc.from < place && place <= arc.to } else { arc.from < place || place <= arc.to }
 }
 
 fn second(nodes: &[String], keys: &[u64]) -> Second {
