@@ -118,11 +118,13 @@ fn built(folder: &Path, page: &OwnedPage, module: &str, source: &str) -> io::Res
     let (title, contract) = (title.trim().trim_end_matches('.'), contract.trim());
     let (notes, program) = apart(&reference);
     let type_name = pascal(&page.slug);
-    let (contract_html, notes, program) = (markdown(contract), markdown(&notes), highlight_rust(program));
+    let notes = notes.trim();
+    let (contract_html, notes_html) = (markdown(contract), markdown(notes));
+    let program = highlight_rust(program);
     Ok(format!(
         "Challenge {{ graded: &const {{ backlab_engine::challenge::<{module}_challenge::{type_name}>() }}, \
-         title: {title:?}, contract: {contract:?}, contract_html: {contract_html:?}, notes_html: {notes:?}, \
-         reference_source: {program:?} }}"
+         title: {title:?}, contract: {contract:?}, contract_html: {contract_html:?}, notes: {notes:?}, \
+         notes_html: {notes_html:?}, reference_source: {program:?} }}"
     ))
 }
 

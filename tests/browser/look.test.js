@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { A_RUN, browse, serve, start } from "./site.js";
+import { A_RUN, browse, loadedUntil, serve, start } from "./site.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const pictures = join(root, "target/screenshots");
@@ -25,9 +25,9 @@ after(() => browser?.close());
 
 /** A site of one's own for each test, on which nobody has done anything yet. */
 async function site(t) {
-  const { address, end } = await serve();
+  const { address, check, end } = await serve();
   t.after(end);
-  return address;
+  return { address, check };
 }
 
 /** In the order of a reader's work: what one shows, those before it did. */
@@ -55,25 +55,39 @@ const states = [
     await page.locator("#outcome .verdict-line.no").waitFor({ timeout: A_RUN });
     await page.getByRole("button", { name: "Put the knobs back" }).click();
   }],
+  ["build-failed", "/q/7", (page, check) => built(page, check, "head-without-headers")],
+  ["build-passed", "/q/7", (page, check) => built(page, check)],
+  ["build-failed-after-a-pass", "/q/7", (page, check) => built(page, check, "counts-views")],
+  ["home-built", "/"],
 ];
+
+/** The challenge after a check, with all open that opens. */
+async function built(page, check, bug) {
+  check("http-methods", bug);
+  await loadedUntil(page, bug ? "#build .failed" : "#build .notes");
+  await page.locator("#build details").evaluateAll((all) => all.forEach((it) => (it.open = true)));
+}
+
 
 for (const colorScheme of ["light", "dark"]) {
   for (const viewport of [desk, phone]) {
     test(`every page at ${viewport.width} pixels, ${colorScheme}`, async (t) => {
-      const context = await browser.newContext({ baseURL: await site(t), viewport, colorScheme, reducedMotion: "reduce" });
+      const { address, check } = await site(t);
+      const context = await browser.newContext({ baseURL: address, viewport, colorScheme, reducedMotion: "reduce" });
       context.setDefaultTimeout(15_000);
       for (const [name, path, prepare] of states) {
         await t.test(name, async () => {
           const page = await context.newPage();
           await page.goto(path);
-          await prepare?.(page);
+          await prepare?.(page, check);
           const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
           assert.ok(wide <= 0, `${wide} pixels wider than the screen`);
           // Colours differ by scheme and boxes by width; the fourth combination has nothing new.
           if (viewport === desk || colorScheme === "light") assert.deepEqual(await violations(page), []);
           await page.evaluate(() => document.activeElement?.blur());
           const picture = join(pictures, `${name}-${viewport.width}-${colorScheme}.png`);
-          await page.screenshot({ path: picture, fullPage: name !== "home" && name !== "keys" });
+          const whole = name.startsWith("build") ? page.locator("#build") : page;
+          await whole.screenshot({ path: picture, fullPage: !name.startsWith("home-b") && name !== "home" && name !== "keys" });
           await page.close();
         });
       }
@@ -83,7 +97,8 @@ for (const colorScheme of ["light", "dark"]) {
 }
 
 test("from 320 pixels to a 4K wall nothing is wider than the screen", async (t) => {
-  const baseURL = await site(t);
+  const { address: baseURL, check } = await site(t);
+  check("http-methods", "counts-views");
   for (const width of [320, 768, 1920, 3840]) {
     const page = await browser.newPage({ baseURL, viewport: { width, height: 1000 } });
     for (const path of ["/", "/q/7", "/q/21", "/doctor"]) {
@@ -99,7 +114,7 @@ const asked = process.env.UPDATE_SCREENSHOT === "1";
 
 test("the picture of the README", { skip: !asked && "only with UPDATE_SCREENSHOT=1" }, async (t) => {
   const viewport = { width: 1000, height: 600 };
-  const page = await browser.newPage({ baseURL: await site(t), viewport, colorScheme: "light", reducedMotion: "reduce" });
+  const page = await browser.newPage({ baseURL: (await site(t)).address, viewport, colorScheme: "light", reducedMotion: "reduce" });
   await page.goto("/q/7");
   await predictAndRun(page);
   await page.evaluate(() => document.activeElement?.blur());

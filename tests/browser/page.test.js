@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { A_RUN, browse, serve, start } from "./site.js";
+import { A_RUN, browse, loadedUntil, serve, start } from "./site.js";
 
 let site, browser, context, page;
 let complaints = [];
@@ -209,6 +209,59 @@ test("without scripts all can be read, predicted and run", async () => {
   await page.getByRole("button", { name: /^Run/ }).click();
   await page.waitForURL(/#outcome$/, { timeout: A_RUN });
   assert.match(await outcome(), /claims/);
+  await page.locator("#build summary", { hasText: "Node.js" }).click();
+  assert.ok(await page.getByText("node main.mjs").isVisible());
+  assert.equal(await page.getByRole("button", { name: "Copy" }).count(), 0, "a button that does nothing isn't there");
+});
+
+test("a challenge: what to build, a check that fails, and one that passes", async (t) => {
+  const own = await serve();
+  t.after(own.end);
+  await open({ baseURL: own.address, permissions: ["clipboard-read", "clipboard-write"] });
+  await page.goto("/q/7");
+  await page.locator(".where").getByRole("link", { name: "Build it" }).click();
+  await page.getByRole("heading", { name: "A document store with honest methods" }).waitFor();
+  const stages = page.locator(".stages li");
+  const count = await stages.count();
+  assert.equal(await page.locator(".stages .mark").count(), 0, "nothing is marked before a check");
+  await page.getByRole("button", { name: "Copy" }).first().click();
+  await page.getByRole("button", { name: "Copied" }).waitFor();
+  assert.equal(
+    await page.evaluate(() => navigator.clipboard.readText()),
+    "backlab new http-methods --language python\ncd http-methods\nbacklab check http-methods -- python3 main.py",
+  );
+  await page.locator("#build summary", { hasText: "Node.js" }).click();
+  await page.getByText("node main.mjs").waitFor();
+  assert.equal(await page.getByText("python3 main.py").isVisible(), false, "one language at a time");
+
+  own.check("http-methods", "head-without-headers");
+  await loadedUntil(page, "#build .failed");
+  assert.match(await stages.nth(1).innerText(), /^2\s+POST picks.*\s+✓ passed$/);
+  assert.match(await stages.nth(2).innerText(), /^3\s+HEAD tells.*\s+✗ failed$/);
+  assert.match(await stages.nth(3).innerText(), /not run$/);
+  assert.match(await page.locator(".cause").innerText(), /^The likely cause: HEAD has a handler of its own/);
+  const hint = page.getByText("Run the handler of GET, and leave out the body");
+  assert.equal(await hint.isVisible(), false, "a hint is for those who ask");
+  await page.getByText("A hint").click();
+  assert.ok(await hint.isVisible());
+  assert.equal(await page.getByText("How we did it").count(), 0);
+
+  own.check("http-methods");
+  await loadedUntil(page, "#build .notes");
+  assert.equal(await page.locator(".stages [data-mark=passed]").count(), count);
+  assert.match(await page.locator(".where").innerText(), /◆ built · Build it$/);
+  await page.getByText("Our program, line by line").click();
+  assert.ok(await page.locator("#build pre.code").isVisible());
+
+  await page.goto("/");
+  await page.getByRole("group", { name: "Status" }).getByRole("link", { name: "built" }).click();
+  assert.deepEqual(await page.locator(".questions tr:visible td.n").allInnerTexts(), ["7"]);
+  await page.getByRole("link", { name: "show all" }).click();
+  await page.getByRole("link", { name: "to build" }).click();
+  const here = await page.locator(".questions tbody tr:visible").count();
+  assert.ok(here > 0 && here < 150 && page.url().endsWith("?build=yes"), page.url());
+  await page.reload();
+  assert.equal(await page.locator(".questions tbody tr:visible").count(), here, "the server shows the same");
 });
 
 test("a run that can't begin says why, in the page", async () => {

@@ -1,6 +1,6 @@
 // What the tests share: Backlab itself, served from an empty directory, and the machine's own Chromium.
 
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -35,12 +35,27 @@ export async function serve(env = {}) {
     rmSync(data, { recursive: true, force: true });
     return code;
   };
-  return { address, end };
+  // Checks our own program for a challenge, with a bug or without, as a reader checks theirs in a terminal.
+  const check = (slug, bug) => {
+    const reference = [program, "reference", slug, ...(bug ? ["--bug", bug] : [])];
+    const { status } = spawnSync(program, ["--data", data, "check", slug, "--seed", "4242", "--", ...reference]);
+    if (status !== (bug ? 1 : 0)) throw new Error(`the check of ${slug} ended with ${status}`);
+  };
+  return { address, check, end };
 }
 
 /** Presses a button that runs, and returns when the outcome of the run before has been put away. */
 export async function start(page, button) {
   await Promise.all([page.waitForRequest(/\/runs\/\d+\/events/), button.click()]);
+}
+
+/** Loads the page again until it shows something: what another process has written is noticed a moment later. */
+export async function loadedUntil(page, selector) {
+  const end = Date.now() + A_RUN;
+  while ((await page.locator(selector).count()) === 0) {
+    if (Date.now() > end) throw new Error(`${page.url()} never shows ${selector}`);
+    await page.reload();
+  }
 }
 
 export function browse() {

@@ -26,7 +26,8 @@ pub struct Challenge {
     /// What has to be built, as Markdown.
     pub contract: &'static str,
     pub contract_html: &'static str,
-    /// What our own program trades away, and how real systems do it.
+    /// What our own program trades away, and how real systems do it, as Markdown.
+    pub notes: &'static str,
     pub notes_html: &'static str,
     /// Our own program as highlighted HTML, for the inside of a `<code>`.
     pub reference_source: &'static str,

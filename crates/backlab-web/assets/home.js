@@ -18,7 +18,7 @@ function show() {
   const words = filter.q.toLowerCase().split(/\s+/).filter(Boolean);
   let count = 0;
   for (const row of rows) {
-    const fits = ["track", "level", "status", "runs"].every((it) => !filter[it] || filter[it] === row.dataset[it]);
+    const fits = ["track", "level", "status", "runs", "build"].every((it) => !filter[it] || filter[it] === row.dataset[it]);
     row.hidden = !(fits && words.every((word) => texts.get(row).includes(word)));
     if (!row.hidden) count += 1;
   }

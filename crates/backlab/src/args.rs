@@ -78,6 +78,9 @@ pub struct List {
     /// Only questions whose experiment runs
     #[arg(long)]
     pub runs: bool,
+    /// Only questions with something to build
+    #[arg(long)]
+    pub build: bool,
     /// As a JSON array
     #[arg(long)]
     pub json: bool,

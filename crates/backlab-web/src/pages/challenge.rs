@@ -118,8 +118,7 @@ fn last_check(question: &Question, challenge: &Challenge, checked: &Checked) -> 
                 span aria-hidden="true" { "◆ " } "All " (grade.stages) " stages passed."
             } @else {
                 span aria-hidden="true" { (sign(report.verdict)) " " }
-                (grade.passed) " of " (grade.stages) " stages passed"
-                @if report.verdict == Mark::Passed { "; the others weren’t run" } "."
+                (grade.passed) " of " (grade.stages) " stages passed."
             }
         }
         @for (number, stage) in broken { (fault(number, stage)) }
@@ -127,17 +126,14 @@ fn last_check(question: &Question, challenge: &Challenge, checked: &Checked) -> 
             (format!("{:.1} s", grade.seconds)) " · seed " (grade.seed) " · stages of version " (grade.version)
             " · " (moment(grade.at))
         }
-        (lines(&[again(question, checked)]))
+        (lines(&[again(question, grade)]))
         (outgrown(challenge, grade))
     }
 }
 
-/// The command that checks again, with the same values: from where it stopped, if it did.
-fn again(question: &Question, checked: &Checked) -> String {
-    let stopped = checked.report.stages.iter().position(|it| matches!(it.mark, Mark::Failed | Mark::Unsure));
-    let stage = stopped.map(|at| format!(" --stage {}", at + 1)).unwrap_or_default();
-    let Grade { seed, command, .. } = &checked.grade;
-    format!("backlab check {}{stage} --seed {seed} -- {command}", question.page.slug)
+/// The command that checks again, with the same values.
+fn again(question: &Question, grade: &Grade) -> String {
+    format!("backlab check {} --seed {} -- {}", question.page.slug, grade.seed, grade.command)
 }
 
 /// A stage that wasn't passed, if there is more to say of it than that.
@@ -213,7 +209,7 @@ fn begin(slug: &str) -> Markup {
                 ]))
             }
         }
-        p.provenance { "In another language, begin with an empty file; whatever starts your program stands behind " code { "--" } "." }
+        p.elsewhere { "In another language, begin with an empty file, and put what starts your program behind the " code { "--" } "." }
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Filter {
     status: Option<Status>,
     /// Only those that can be run.
     runs: bool,
+    /// Only those with a challenge.
+    build: bool,
     words: String,
 }
 
@@ -31,7 +33,10 @@ impl Filter {
                 "level" => filter.level = Some(value.parse().map_err(refused)?),
                 "status" => filter.status = Some(value.parse().map_err(refused)?),
                 "runs" if value == "yes" => filter.runs = true,
-                "runs" => return Err(refused(format!("`{value}` isn't `yes`, all that `runs` may be"))),
+                "build" if value == "yes" => filter.build = true,
+                "runs" | "build" => {
+                    return Err(refused(format!("`{value}` isn't `yes`, all that `{name}` may be")));
+                }
                 "q" if value.chars().count() <= SEARCH => filter.words = value.clone(),
                 "q" => return Err(refused(format!("a search has at most {SEARCH} characters"))),
                 _ => {}
@@ -46,6 +51,7 @@ impl Filter {
             && self.level.is_none_or(|it| it == page.level)
             && self.status.is_none_or(|it| it == status)
             && (!self.runs || question.experiment.is_some())
+            && (!self.build || question.challenge.is_some())
             && self.finds(question)
     }
 
@@ -58,13 +64,14 @@ impl Filter {
     }
 
     /// What it sets, by the names of the query.
-    fn pairs(&self) -> [(&'static str, Option<&str>); 5] {
+    fn pairs(&self) -> [(&'static str, Option<&str>); 6] {
         let words = self.words.as_str();
         [
             ("track", self.track.map(Track::slug)),
             ("level", self.level.map(Level::slug)),
             ("status", self.status.map(Status::word)),
             ("runs", self.runs.then_some("yes")),
+            ("build", self.build.then_some("yes")),
             ("q", (!words.is_empty()).then_some(words)),
         ]
     }
@@ -116,16 +123,18 @@ pub(crate) fn page(assets: &Assets, progress: &Progress, filter: &Filter) -> Mar
 fn overall(progress: &Progress, filter: &Filter) -> Markup {
     let all = progress.counts(ALL.iter().map(|it| it.page.number));
     let run = ALL.iter().filter(|it| it.experiment.is_some()).count();
+    let build = ALL.iter().filter(|it| it.challenge.is_some()).count();
     html! {
         (bar(all))
         p.sum {
             span { b { (all.verified + all.built) } " of " (all.all) " verified" }
-            @if all.built > 0 { span { b { (all.built) } " built" } }
             span { b { (all.predicted) } " predicted" }
             span { b { (all.read) } " read" }
+            @if all.built > 0 { span { b { (all.built) } " built" } }
             @if run < all.all {
                 (chip(filter, "runs", "yes", filter.runs, &html! { b { (run) } " of " (all.all) " run today" }))
             }
+            (chip(filter, "build", "yes", filter.build, &html! { (buildable()) " " b { (build) } " to build" }))
         }
     }
 }
@@ -133,11 +142,15 @@ fn overall(progress: &Progress, filter: &Filter) -> Markup {
 fn bar(counts: Counts) -> Markup {
     let Counts { all, predicted, read, .. } = counts;
     let verified = counts.verified + counts.built;
-    let label = format!("{verified} of {all} verified, {predicted} predicted, {read} read");
-    let parts = [("done", 0, verified), ("half", verified, predicted), ("some", verified + predicted, read)];
+    let label = format!(
+        "{verified} of {all} verified, {} of them built, {predicted} predicted, {read} read",
+        counts.built
+    );
+    let parts = [("built", counts.built), ("done", counts.verified), ("half", predicted), ("some", read)];
+    let places = parts.iter().scan(0, |x, (_, width)| Some(std::mem::replace(x, *x + width)));
     html! {
         svg.bar viewBox=(format!("0 0 {all} 8")) preserveAspectRatio="none" role="img" aria-label=(label) {
-            @for (class, x, width) in parts { rect class=(class) x=(x) width=(width) height="8" {} }
+            @for ((class, width), x) in parts.iter().zip(places) { rect class=(class) x=(x) width=(width) height="8" {} }
         }
     }
 }
@@ -190,11 +203,16 @@ fn filters(filter: &Filter) -> Markup {
             }
             div.chips role="group" aria-label="Status" {
                 @for it in Status::ALL {
-                    (chip(filter, "status", it.word(), filter.status == Some(it), &html! { (it.word()) }))
+                    (chip(filter, "status", it.word(), filter.status == Some(it), &html! { (status(it)) }))
                 }
             }
         }
     }
+}
+
+/// The sign of what can be built; filled, it's the status of what is.
+fn buildable() -> Markup {
+    html! { i aria-hidden="true" { "◇" } }
 }
 
 /// A link that filters; where its value is chosen already, it takes it back.
@@ -208,15 +226,20 @@ fn chip(filter: &Filter, name: &'static str, value: &str, chosen: bool, label: &
 fn row(question: &Question, at: Status, filter: &Filter) -> Markup {
     let page = &question.page;
     let (path, runs) = (path(question), question.experiment.is_some());
+    let build = question.challenge.is_some();
     html! {
         tr .bare[!runs && !page.is_written()] hidden[!filter.shows(question, at)]
             data-track=(page.track.slug()) data-level=(page.level.slug()) data-status=(at.word())
-            data-runs=[runs.then_some("yes")] data-find=(page.experiment) {
+            data-runs=[runs.then_some("yes")] data-build=[build.then_some("yes")] data-find=(page.experiment) {
             td.n { a href=(path) aria-label=(format!("{}: open {}", page.number, page.title)) { (page.number) } }
             td.s { (status(at)) }
             td.p {
                 details {
-                    summary { span.title { (page.title) } @if runs { " " small { (page.experiment) } } }
+                    summary {
+                        span.title { (page.title) }
+                        @if build { " " span.build title="There is something to build" { (buildable()) span.sr { "to build" } } }
+                        @if runs { " " small { (page.experiment) } }
+                    }
                     p.asked { "“" (page.asked) "”" }
                     @if let Some(section) = page.thirty_seconds() {
                         details.short {
@@ -245,6 +268,9 @@ fn offer(question: &Question, path: &str) -> Markup {
                     @if page.is_written() { "It can’t be run yet." } @else { "Neither answer nor experiment is written yet." }
                     @if !page.experiment.is_empty() { " Planned: " em { (page.experiment) } "." }
                 }
+            }
+            @if let Some(challenge) = &question.challenge {
+                span { a href={ (path) "#build" } { "Build it" } ": " (challenge.title) }
             }
         }
     }

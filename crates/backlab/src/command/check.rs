@@ -103,16 +103,21 @@ fn hold(at: Vec<SocketAddr>) -> BoxFuture<'static, ()> {
     .boxed()
 }
 
+/// The line of a stage with its mark.
+pub fn marked(paper: &Paper, mark: Mark, line: String) -> String {
+    match mark {
+        Mark::Passed => format!("{} {line}", paper.accent("✓")),
+        Mark::Failed => format!("{} {}", paper.refuted("✗"), paper.strong(line)),
+        Mark::Unsure => format!("{} {line}: couldn't tell", paper.refuted("?")),
+        Mark::NotRun => format!("· {}", paper.soft(line)),
+    }
+}
+
 /// A stage as it ended.
 fn told(paper: &Paper, number: usize, stage: &StageGrade, hint: bool) -> String {
     let line = format!("{number}. {}", stage.says);
     let mut out = String::new();
-    let _ = match stage.mark {
-        Mark::Passed => writeln!(out, "{} {line}", paper.accent("✓")),
-        Mark::Failed => writeln!(out, "{} {}", paper.refuted("✗"), paper.strong(line)),
-        Mark::Unsure => writeln!(out, "{} {line}: couldn't tell", paper.refuted("?")),
-        Mark::NotRun => writeln!(out, "· {}", paper.soft(line)),
-    };
+    let _ = writeln!(out, "{}", marked(paper, stage.mark, line));
     if let Some(failure) = &stage.failure {
         let mut text = failure.to_string();
         if hint {

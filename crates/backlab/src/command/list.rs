@@ -32,8 +32,10 @@ pub async fn list(args: &List, home: &Home) -> Result<ExitCode> {
         writeln!(out, "{}", line(&paper, question, *status))?;
     }
     let runs = rows.iter().filter(|(question, _)| question.experiment.is_some()).count();
+    let build = rows.iter().filter(|(question, _)| question.challenge.is_some()).count();
     let verified = rows.iter().filter(|(_, status)| *status >= Status::Verified).count();
-    let summary = format!("{} questions, {runs} run today, {verified} verified by you", rows.len());
+    let summary =
+        format!("{} questions, {runs} run today, {build} to build, {verified} verified by you", rows.len());
     writeln!(out, "{}", paper.soft(summary))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -44,6 +46,7 @@ fn wanted(args: &List, question: &Question, status: Status) -> bool {
         && args.level.is_none_or(|level| level == page.level)
         && args.status.is_none_or(|wanted| wanted == status)
         && (!args.runs || question.experiment.is_some())
+        && (!args.build || question.challenge.is_some())
         && args.search.as_deref().is_none_or(|words| page.matches(words))
 }
 
@@ -56,7 +59,7 @@ fn line(paper: &Paper, question: &Question, status: Status) -> String {
         Status::Verified => paper.accent("●"),
         Status::Built => paper.accent("◆"),
     };
-    let room = paper.look.width.saturating_sub(30).max(20);
+    let room = paper.look.width.saturating_sub(38).max(20);
     let title: String = if page.title.chars().count() > room {
         page.title.chars().take(room - 1).chain(['…']).collect()
     } else {
@@ -67,5 +70,6 @@ fn line(paper: &Paper, question: &Question, status: Status) -> String {
         (false, true) => paper.soft("text only"),
         (false, false) => paper.soft("not yet written"),
     };
-    format!("{:>3} {mark} {title:room$} {:6} {rest}", page.number, page.level.slug())
+    let build = if question.challenge.is_some() { paper.accent(" · build") } else { String::new() };
+    format!("{:>3} {mark} {title:room$} {:6} {rest}{build}", page.number, page.level.slug())
 }

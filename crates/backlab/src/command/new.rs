@@ -73,7 +73,7 @@ pub fn new(args: &New) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn check_line(question: &Question, language: Language) -> String {
+pub fn check_line(question: &Question, language: Language) -> String {
     format!("backlab check {} -- {}", question.page.slug, language.command())
 }
 

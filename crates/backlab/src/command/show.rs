@@ -1,10 +1,13 @@
 //! `backlab show`: an answer in the terminal, with the figures of the reader's last run in its sentences.
 
+use super::check::marked;
+use super::new::check_line;
 use super::{Home, question};
-use crate::args::Show;
+use crate::args::{Language, Show};
 use crate::paper::Paper;
 use anyhow::Result;
-use backlab_questions::Question;
+use backlab_questions::{Challenge, Question};
+use backlab_store::Grade;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,18 +21,23 @@ pub async fn show(args: &Show, home: &Home) -> Result<ExitCode> {
     let question = question(&args.question)?;
     let paper = Paper::of_stdout();
     let mut measured = Figures::new();
+    let (mut last, mut passed) = (None, None);
     if let Some(store) = home.open_or_warn().await {
         let figures = store.measured(question.page.number).await?;
         measured = figures.into_iter().map(|(claim, it)| (claim, it.figure)).collect();
+        last = store.last_grade(question.page.number).await?;
+        passed = store.last_pass(question.page.number).await?;
         if question.page.answer.is_some() {
             store.mark_read(question.page.number).await?;
         }
     }
-    std::io::stdout().lock().write_all(whole(&paper, question, &measured).as_bytes())?;
+    let built = |challenge| build(&paper, question, challenge, last.as_ref(), passed.as_ref());
+    let built = question.challenge.as_ref().map(built).unwrap_or_default();
+    std::io::stdout().lock().write_all(whole(&paper, question, &measured, &built).as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn whole(paper: &Paper, question: &Question, measured: &Figures) -> String {
+fn whole(paper: &Paper, question: &Question, measured: &Figures, built: &str) -> String {
     let page = &question.page;
     let place = format!("{} of 150 · {} · {}", page.number, page.track.title(), page.level.title());
     let mut out = format!("{}\n{}\n\n", paper.soft(place), paper.strong(page.title));
@@ -51,6 +59,7 @@ fn whole(paper: &Paper, question: &Question, measured: &Figures) -> String {
             let _ = writeln!(out, "{}", paper.soft(paper.wrapped(say, 4)));
         }
     }
+    out.push_str(built);
     let _ = writeln!(out, "\n{}\n", paper.strong("Sources"));
     for source in page.sources {
         let _ = writeln!(out, "  {} {}", source.name, paper.soft(source.url.unwrap_or_default()));
@@ -60,6 +69,64 @@ fn whole(paper: &Paper, question: &Question, measured: &Figures) -> String {
         None => "\nIts experiment isn't written yet.\n".to_owned(),
     };
     out + &paper.soft(next)
+}
+
+/// What there is to build, how far the reader has come with it, and, once all of it is passed, what we made of it.
+fn build(
+    paper: &Paper,
+    question: &Question,
+    challenge: &Challenge,
+    last: Option<&Grade>,
+    passed: Option<&Grade>,
+) -> String {
+    let heading = |of: &str| format!("{}\n\n", paper.strong(of));
+    let mut out = format!("\n{}", heading(&format!("Build it: {}", challenge.title)));
+    out.push_str(&markdown(paper, challenge.contract, &Figures::new()));
+    out.push_str(&heading("Stages"));
+    let report = last.and_then(|it| serde_json::from_str::<backlab_engine::Grade>(&it.report).ok());
+    let of_these = report.filter(|it| it.version == challenge.graded.version);
+    for (number, stage) in (1..).zip((challenge.graded.stages)()) {
+        let line = format!("{number}. {}", stage.says);
+        let stages = of_these.iter().flat_map(|it| &it.stages);
+        let mark = stages.into_iter().find(|it| it.says == stage.says).map(|it| it.mark);
+        let _ = writeln!(out, "  {}", mark.map_or(line.clone(), |mark| marked(paper, mark, line)));
+    }
+    out.push('\n');
+    for grade in last.into_iter().chain(passed.filter(|pass| last.is_none_or(|it| it.id != pass.id))) {
+        let _ = writeln!(out, "{}", paper.wrapped(&checked(challenge, grade), 0));
+    }
+    if last.is_none() {
+        let (new, check) = (
+            format!("backlab new {} --language", question.page.slug),
+            check_line(question, Language::Python),
+        );
+        let _ = writeln!(
+            out,
+            "To begin, in Python (or node, or rust; or with an empty file, in any language):\n"
+        );
+        let _ = writeln!(out, "    {new} python\n    cd {}\n    {check}", question.page.slug);
+    }
+    if passed.is_some() {
+        let _ = write!(out, "\n{}", heading("How we did it"));
+        out.push_str(markdown(paper, challenge.notes, &Figures::new()).trim_end());
+        let _ = writeln!(
+            out,
+            "\n\n{}",
+            paper.soft("Our program itself is on the question's page: backlab serve")
+        );
+    }
+    out
+}
+
+/// A check in a sentence.
+fn checked(challenge: &Challenge, grade: &Grade) -> String {
+    let at = jiff::Timestamp::from_millisecond(grade.at).unwrap_or_default().strftime("%-d %b %Y, %H:%M UTC");
+    let Grade { passed, stages, version, seed, .. } = grade;
+    let mut said = format!("{passed} of {stages} stages of version {version} passed on {at}, seed {seed}.");
+    if challenge.graded.version != *version {
+        let _ = write!(said, " They are at version {} now: check again.", challenge.graded.version);
+    }
+    said
 }
 
 /// The section that one says first, for the end of a run.

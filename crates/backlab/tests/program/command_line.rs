@@ -28,7 +28,10 @@ fn list_has_all_150_by_number_with_honest_counts() {
     let readme = include_str!("../../../../README.md");
     assert!(readme.contains(&format!("Today {runs} of the 150 run")), "say in the README that {runs} run");
     let text = stdout(&backlab(home.path(), &["list"]));
-    assert_eq!(text.lines().last().unwrap(), format!("150 questions, {runs} run today, 0 verified by you"));
+    let build = rows.iter().filter(|row| row["challenge"] == true).count();
+    let summary = format!("150 questions, {runs} run today, {build} to build, 0 verified by you");
+    assert_eq!(text.lines().last().unwrap(), summary);
+    assert_eq!(text.lines().filter(|line| line.ends_with(" · build")).count(), build);
 }
 
 #[test]
@@ -44,6 +47,7 @@ fn list_filters_and_searches() {
     assert_eq!(numbers(&["--level", "hard"]).len(), 85);
     assert_eq!(numbers(&["--track", "caching"]).len(), 8);
     assert!(numbers(&["--search", "stampede penetration"]).contains(&40));
+    assert!(numbers(&["--build"]).contains(&7) && !numbers(&["--build"]).contains(&1));
     let wrong = backlab(home.path(), &["list", "--track", "cooking"]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(stderr(&wrong).contains("cooking") && stderr(&wrong).contains("caching"), "{}", stderr(&wrong));
@@ -163,6 +167,36 @@ fn what_is_not_installed_makes_a_run_unavailable_and_nothing_else() {
     }
     let verify = without(&["verify", "21", "--json"]);
     assert_eq!((verify.status.code(), &json(&verify)["verdict"]), (Some(2), &"unavailable".into()));
+}
+
+#[test]
+fn show_says_what_to_build_and_gives_our_way_to_those_who_did() {
+    let home = tempfile::tempdir().unwrap();
+    let show = || stdout(&backlab(home.path(), &["show", "7"]));
+    let check = |bug: &[&str]| {
+        backlab(home.path(), &[&["check", "7", "--", BACKLAB, "reference", "7"], bug].concat())
+    };
+    let before = show();
+    for wanted in [
+        "Build it: A document store",
+        "PUT    /docs/{name}",
+        "\n  1. PUT creates",
+        "backlab check http-methods -- python3",
+    ] {
+        assert!(before.contains(wanted), "no {wanted:?} in {before}");
+    }
+    assert!(!before.contains("How we did it"), "{before}");
+
+    check(&["--bug", "head-without-headers"]);
+    let failed = show();
+    assert!(failed.contains("✓ 2. ") && failed.contains("✗ 3. ") && failed.contains("· 4. "), "{failed}");
+    assert!(failed.contains("2 of 7 stages of version 1 passed on ") && !failed.contains("How we did it"));
+
+    check(&[]);
+    check(&["--bug", "merges-fields"]);
+    let passed = show();
+    assert!(passed.contains("0 of 7 stages") && passed.contains("7 of 7 stages"), "{passed}");
+    assert!(passed.contains("How we did it") && passed.contains("One map under one lock."), "{passed}");
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod command_line;
 mod common;
 mod experiments;
 mod leftovers;
+mod page;
 mod subjects;
