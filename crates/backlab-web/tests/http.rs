@@ -361,13 +361,27 @@ async fn a_failed_check_is_told_and_all_that_a_program_said_is_text() {
         "<span class=\"common\">{&quot;kind&quot;:&quot;&lt;</span><mark>s</mark>cript&gt;alert(1)"
     ));
     assert!(
-        page.contains("␛[31m&lt;script&gt;alert(3)&lt;/script&gt;␛[0m ·drow")
-            && page.contains("&lt;/script&gt;␀")
+        page.contains("^[[31m&lt;script&gt;alert(3)&lt;/script&gt;^[[0m ·drow")
+            && page.contains("&lt;/script&gt;^@")
     );
     for raw in ["<script>alert", "\u{1b}", "\0", "\u{202e}", "docs/<i>"] {
         assert!(!page.contains(raw), "{raw:?} came through");
     }
     assert!(OURS.iter().all(|it| !page.contains(it)));
+}
+
+#[tokio::test]
+async fn what_the_grader_could_not_tell_is_no_fault_of_the_program() {
+    let site = served().await;
+    let (question, challenge) = challenges().next().unwrap();
+    let mut grade = checked(challenge, challenge.graded.version, 1, None);
+    (grade.stages[1].mark, grade.verdict) = (Mark::Unsure, Mark::Unsure);
+    grade.stages[1].unsure = Some("there is no <namespace>".into());
+    site.store.record_grade(question.page.number, &grade).await.unwrap();
+    let page = site.get(&format!("/q/{}-{}", question.page.number, question.page.slug)).await.text;
+    assert!(page.contains("data-mark=\"couldn't tell\"") && page.contains("class=\"verdict-line unsure\""));
+    assert!(page.contains("says nothing about your program: there is no &lt;namespace&gt;."));
+    assert!(!page.contains("data-mark=\"failed\"") && !page.contains("The likely cause"));
 }
 
 #[tokio::test]

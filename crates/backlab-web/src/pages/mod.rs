@@ -163,18 +163,22 @@ fn utc(at_ms: i64) -> String {
 }
 
 /// What a program of the reader's said, with each character to be seen that would else act instead of being shown:
-/// control characters as their pictures (a terminal's escape is `␛`), and those that turn the direction of a line.
+/// control characters as `cat -v` shows them (a terminal's escape is `^[`), and those that turn a line's direction.
 fn visible(text: &str) -> String {
-    let shown = |c: char| match c {
-        '\n' | '\t' => c,
-        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or('·'),
-        '\u{7f}' => '␡',
-        '\u{80}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            '·'
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => shown.push(c),
+            '\0'..='\u{1f}' | '\u{7f}' => shown.extend(['^', char::from((c as u8) ^ 0x40)]),
+            '\u{80}'..='\u{9f}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' => shown.push('·'),
+            _ => shown.push(c),
         }
-        _ => c,
-    };
-    text.chars().map(shown).collect()
+    }
+    shown
 }
 
 /// A JSON value as a reader writes it.
