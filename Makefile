@@ -16,5 +16,4 @@ check:
 
 bench:
 	scripts/install-test-needs
-	cargo build --release --locked --workspace
 	cargo bench --locked --package backlab

@@ -11,9 +11,10 @@
 
 use crate::Site;
 use crate::refusal::Refusal;
-use axum::extract::{MatchedPath, Request, State};
+use axum::body::Body;
+use axum::extract::{MatchedPath, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use axum::http::{Method, StatusCode, uri::Authority};
+use axum::http::{Request, StatusCode, uri::Authority};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::SocketAddr;
@@ -25,7 +26,8 @@ const URI: usize = 2048;
 /// How long a handler may take; what a run does goes on after it.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-const POLICIES: [(HeaderName, HeaderValue); 5] = [
+/// What browsers may do with every answer.
+pub(crate) const POLICIES: [(HeaderName, HeaderValue); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
@@ -40,13 +42,11 @@ const POLICIES: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-pub(crate) async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
+pub(crate) async fn guard(State(site): State<Arc<Site>>, request: Request<Body>, next: Next) -> Response {
     let began = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let wants_json = wants_json(request.headers());
-    let checked =
-        site.hosts.check(&request).and_then(|()| same_site(&request)).and_then(|()| short(&request));
-    let response = match checked {
+    let response = match check(&site, &request) {
         Ok(()) => match tokio::time::timeout(DEADLINE, next.run(request)).await {
             Ok(response) => response,
             Err(_) => Refusal::new(
@@ -63,6 +63,13 @@ pub(crate) async fn guard(State(site): State<Arc<Site>>, request: Request, next:
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     site.metrics.answered(route, response.status(), began.elapsed());
     response
+}
+
+/// Whether the request is one that we answer.
+pub(crate) fn check<B>(site: &Site, request: &Request<B>) -> Result<(), Refusal> {
+    site.hosts.check(request)?;
+    same_site(request)?;
+    short(request)
 }
 
 /// Whether the client would rather have JSON than a page.
@@ -83,11 +90,11 @@ impl Hosts {
                 SocketAddr::V6(it) => format!("[{}]", it.ip()),
             });
         }
-        names.extend(others.into_iter().map(|name| name.to_ascii_lowercase()));
+        names.extend(others);
         Self(names)
     }
 
-    fn check(&self, request: &Request) -> Result<(), Refusal> {
+    fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
         let Some(host) = host(request) else {
             return Err(Refusal::new(
                 StatusCode::BAD_REQUEST,
@@ -95,8 +102,8 @@ impl Hosts {
                 "The request has no Host header, or one that isn't a host.",
             ));
         };
-        let name = host.host().to_ascii_lowercase();
-        if self.0.contains(&name) {
+        let name = host.host();
+        if self.0.iter().any(|ours| ours.eq_ignore_ascii_case(name)) {
             return Ok(());
         }
         Err(Refusal::new(
@@ -112,7 +119,7 @@ impl Hosts {
 }
 
 /// Where the request is meant to go: a request in absolute form says so in its first line (RFC 9112, section 3.2.2).
-fn host(request: &Request) -> Option<Authority> {
+fn host<B>(request: &Request<B>) -> Option<Authority> {
     if let Some(authority) = request.uri().authority() {
         return Some(authority.clone());
     }
@@ -120,8 +127,8 @@ fn host(request: &Request) -> Option<Authority> {
     host.parse().ok().filter(|_| !host.contains('@'))
 }
 
-fn same_site(request: &Request) -> Result<(), Refusal> {
-    if [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method()) {
+fn same_site<B>(request: &Request<B>) -> Result<(), Refusal> {
+    if request.method().is_safe() {
         return Ok(());
     }
     let says = |name: &str| request.headers().get(name).map(|it| it.to_str().unwrap_or_default());
@@ -146,7 +153,7 @@ fn same_site(request: &Request) -> Result<(), Refusal> {
     ))
 }
 
-fn short(request: &Request) -> Result<(), Refusal> {
+fn short<B>(request: &Request<B>) -> Result<(), Refusal> {
     let length = request.uri().path_and_query().map_or(0, |it| it.as_str().len());
     if length <= URI {
         return Ok(());

@@ -4,7 +4,7 @@ use crate::Site;
 use crate::guard::wants_json;
 use crate::pages::{self, challenge::Checked, home::Filter, question::Reading};
 use crate::refusal::Refusal;
-use crate::rendered::{Page, Version, once};
+use crate::rendered::{self, Page, once};
 use crate::runs::{Run, Wanted};
 use axum::Json;
 use axum::extract::{Form, OriginalUri, Path, Query, State};
@@ -24,7 +24,7 @@ pub(crate) async fn home(State(site): Shared, Query(query): Query<Pairs>, header
     let filter = Filter::read(&query)?;
     let render = async { Ok(pages::home::page(&site.assets, &site.store.progress().await?, &filter)) };
     if filter == Filter::default() {
-        return site.rendered.page(Page::Home, version(&site, None).await?, &headers, render).await;
+        return rendered::page(&site, Page::Home, &headers, render).await;
     }
     Ok(once(render.await?, &headers))
 }
@@ -43,10 +43,9 @@ pub(crate) async fn question(
         return Ok(Redirect::temporary(&format!("{path}{query}")).into_response());
     }
     if query.is_empty() {
-        let version = version(&site, Some(question)).await?;
         let render =
             async { Ok(pages::question::page(&site.assets, &reading(&site, question, None).await?)) };
-        return site.rendered.page(Page::Question(question.page.number), version, &headers, render).await;
+        return rendered::page(&site, Page::Question(question), &headers, render).await;
     }
     let reading = reading(&site, question, Some(query.into_iter().collect())).await?;
     Ok(once(pages::question::page(&site.assets, &reading), &headers))
@@ -248,14 +247,6 @@ fn done(headers: &HeaderMap, question: &Question, values: &Values, part: &str) -
     }
     let query = pages::query(values.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     Redirect::to(&format!("{}{query}#{part}", pages::path(question))).into_response()
-}
-
-async fn version(site: &Site, question: Option<&Question>) -> Result<Version, Refusal> {
-    let revision = match site.store.revision_now() {
-        Some(revision) => revision,
-        None => site.store.revision().await?,
-    };
-    Ok((revision, question.and_then(|it| site.runs.of(it.page.number))))
 }
 
 /// Gathers what a question's page shows, with the knobs set as given (else as in the last run, else at their defaults).

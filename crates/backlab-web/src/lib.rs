@@ -2,9 +2,11 @@
 //!
 //! A request goes through the [guard] (Host, Origin, limits, headers, metrics) to a handler; a handler answers with a
 //! page that was rendered once per change of what is kept ([`rendered`]), or with a [refusal] that says what is wrong
-//! and what to do. Runs stand in a bounded line ([`runs`]) and are watched [live] over server-sent events.
+//! and what to do. A page that is held already is sent from the [front], past the router. Runs stand in a bounded line
+//! ([`runs`]) and are watched [live] over server-sent events.
 
 mod assets;
+mod front;
 mod guard;
 mod handlers;
 mod live;
@@ -73,7 +75,8 @@ impl Site {
 /// The listener broke.
 pub async fn serve(listener: TcpListener, config: Config) -> std::io::Result<()> {
     let site = Arc::new(Site::new(config));
-    server::serve(listener, routes(Arc::clone(&site)), &site).await
+    let front = front::Front::new(Arc::clone(&site), routes(Arc::clone(&site)));
+    server::serve(listener, front, &site).await
 }
 
 /// The page as a service of its own, for tests and for other servers.

@@ -5,9 +5,10 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use backlab_engine::Verdict;
-use metrics::{Key, Label, Level, Metadata, Recorder};
+use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -21,7 +22,17 @@ const LINE: &str = "backlab_runs_under_way";
 const META: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
 /// A recorder of this server's own, not the process's: two servers in one process count apart.
-pub(crate) struct Metrics(Arc<PrometheusRecorder>);
+pub(crate) struct Metrics {
+    recorder: Arc<PrometheusRecorder>,
+    /// By route. To ask the recorder by name and labels costs ten times what counting does.
+    routes: Mutex<HashMap<String, Route>>,
+}
+
+/// Where the answers of a route are counted.
+struct Route {
+    seconds: Histogram,
+    answers: HashMap<StatusCode, Counter>,
+}
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -36,21 +47,32 @@ impl Default for Metrics {
         );
         recorder.describe_counter(RUNS.into(), None, "Runs that ended, by verdict.".into());
         recorder.describe_gauge(LINE.into(), None, "Runs that wait or run.".into());
-        Self(Arc::new(recorder))
+        Self { recorder: Arc::new(recorder), routes: Mutex::default() }
     }
 }
 
 impl Metrics {
     pub(crate) fn answered(&self, route: &str, status: StatusCode, took: Duration) {
-        let route = Label::new("route", route.to_owned());
-        let status = Label::new("status", status.as_str().to_owned());
-        self.0.register_counter(&Key::from_parts(REQUESTS, vec![route.clone(), status]), &META).increment(1);
-        self.0.register_histogram(&Key::from_parts(SECONDS, vec![route]), &META).record(took.as_secs_f64());
+        let label = || Label::new("route", route.to_owned());
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = match routes.get_mut(route) {
+            Some(counted) => counted,
+            None => routes.entry(route.to_owned()).or_insert_with(|| Route {
+                seconds: self.recorder.register_histogram(&Key::from_parts(SECONDS, vec![label()]), &META),
+                answers: HashMap::new(),
+            }),
+        };
+        counted.seconds.record(took.as_secs_f64());
+        let answers = counted.answers.entry(status).or_insert_with(|| {
+            let status = Label::new("status", status.as_str().to_owned());
+            self.recorder.register_counter(&Key::from_parts(REQUESTS, vec![label(), status]), &META)
+        });
+        answers.increment(1);
     }
 
     /// Empties the histograms' buffers from time to time.
     pub(crate) fn upkeep(&self) -> JoinHandle<()> {
-        let handle = self.0.handle();
+        let handle = self.recorder.handle();
         tokio::spawn(async move {
             let mut tick = tokio::time::interval(Duration::from_secs(5));
             loop {
@@ -62,7 +84,7 @@ impl Metrics {
 }
 
 pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> impl IntoResponse {
-    let recorder = &site.metrics.0;
+    let recorder = &site.metrics.recorder;
     for (verdict, count) in site.runs.verdicts() {
         let key = Key::from_parts(RUNS, vec![Label::new("verdict", verdict)]);
         recorder.register_counter(&key, &META).absolute(count);

@@ -1,10 +1,11 @@
 //! The accept loop: HTTP/1.1 with deadlines, a bound on connections, and an orderly end.
 
 use crate::Site;
-use axum::Router;
+use crate::front::Front;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -19,7 +20,7 @@ const BUFFER: usize = 64 * 1024;
 /// How long the end may take before what is left is cut off.
 const ENDING: Duration = Duration::from_secs(8);
 
-pub(crate) async fn serve(listener: TcpListener, router: Router, site: &Arc<Site>) -> std::io::Result<()> {
+pub(crate) async fn serve(listener: TcpListener, front: Front, site: &Site) -> std::io::Result<()> {
     let free = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let upkeep = site.metrics.upkeep();
@@ -29,7 +30,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, site: &Arc<Site
             accepted = accept(&listener, &free) => accepted,
         };
         match accepted {
-            Ok((stream, permit)) => connect(stream, permit, router.clone(), &graceful),
+            Ok((stream, permit)) => connect(stream, permit, front.clone(), &graceful),
             // The client is gone, or the process is out of descriptors; neither ends the server.
             Err(error) => {
                 tracing::warn!(%error, "a connection couldn't be accepted");
@@ -58,15 +59,19 @@ async fn accept(
     Ok((stream, permit))
 }
 
-fn connect(stream: TcpStream, permit: OwnedSemaphorePermit, router: Router, graceful: &GracefulShutdown) {
+fn connect(stream: TcpStream, permit: OwnedSemaphorePermit, front: Front, graceful: &GracefulShutdown) {
     // Answers are written whole; holding back their last segment would only delay them.
     let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let front = front.clone();
+        async move { Ok::<_, Infallible>(front.answer(request).await) }
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_header_size(BUFFER)
         .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         // A connection that breaks concerns nobody but its client.

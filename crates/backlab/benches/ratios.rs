@@ -204,7 +204,6 @@ impl Server {
         );
         let file = files.join("nginx.conf");
         std::fs::write(&file, config)?;
-        std::os::unix::fs::chown(files, None, None)?;
         let mut command = on_core(0, "nginx");
         let child = command.arg("-p").arg(files).arg("-c").arg(&file).spawn().context("start nginx")?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
