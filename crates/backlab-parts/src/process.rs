@@ -6,17 +6,21 @@
 
 use crate::{Lab, Trace, role};
 use anyhow::{Context, Result, bail, ensure};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, User};
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Processes that one run may have at a time.
@@ -281,6 +285,31 @@ impl Process {
         self.wait(Duration::from_secs(5)).await
     }
 
+    /// Watches the files of a directory from now on, and kills the process group within microseconds of its so-many-th
+    /// write into them, or when the time is over: so that it ends between two of its writes. The task that is returned
+    /// ends then. Writes that come in quick succession may count as one (inotify(7)), and those through mmap(2) as none.
+    ///
+    /// # Errors
+    /// The directory can't be watched.
+    pub fn kill_at_write(&self, dir: &Path, nth: usize, within: Duration) -> Result<JoinHandle<()>> {
+        let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        watch_below(&watch, dir)?;
+        let pid = self.pid;
+        // A thread of its own: what else the runtime has to do must not come between the write and the signal.
+        Ok(tokio::task::spawn_blocking(move || {
+            let deadline = Instant::now() + within;
+            let mut written = 0;
+            while let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|_| written < nth) {
+                let mut ready = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
+                let left = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::ZERO);
+                if poll(&mut ready, left).is_ok_and(|ready| ready > 0) {
+                    written += watch.read_events().map_or(0, |events| events.len());
+                }
+            }
+            let _ = killpg(pid, Signal::SIGKILL);
+        }))
+    }
+
     /// Ends it with its own stop signal; waits until the process is gone.
     pub async fn stop(&self) -> Result<Exit> {
         let _ = nix::sys::signal::kill(self.pid, self.stop);
@@ -447,6 +476,18 @@ async fn spawn(command: Command) -> Result<Child> {
         }
     }
     Ok(told.await.context("the thread that starts processes is gone")??)
+}
+
+/// Watches a directory and those in it.
+fn watch_below(watch: &Inotify, dir: &Path) -> Result<()> {
+    let written = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+    watch.add_watch(dir, written).with_context(|| format!("watch {}", dir.display()))?;
+    for entry in std::fs::read_dir(dir)?.flatten() {
+        if entry.file_type().is_ok_and(|it| it.is_dir()) {
+            watch_below(watch, &entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Kills every process that carries the mark, whoever its parent is by now, and those that these start meanwhile.

@@ -2,6 +2,12 @@
 
 use anyhow::{Context, Result};
 use axum::Router;
+use axum::http::{Request, StatusCode};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 use tokio::net::TcpListener;
@@ -30,4 +36,25 @@ pub async fn listener() -> Result<TcpListener> {
 pub fn env<T: FromStr>(name: &str) -> Result<T> {
     let value = std::env::var(name).with_context(|| format!("{name} isn't set"))?;
     value.parse().ok().with_context(|| format!("{name} is `{value}`"))
+}
+
+/// Calls servers that the contract names in the environment. Cheap to clone; clones share connections.
+#[derive(Debug, Clone)]
+pub struct Caller(Client<HttpConnector, Full<Bytes>>);
+
+impl Default for Caller {
+    fn default() -> Self {
+        Self(Client::builder(TokioExecutor::new()).build_http())
+    }
+}
+
+impl Caller {
+    /// The status and the whole content of the answer. It may take as long as it likes: the caller knows the limit.
+    ///
+    /// # Errors
+    /// No whole answer came.
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes)> {
+        let (head, body) = self.0.request(request).await?.into_parts();
+        Ok((head.status, body.collect().await?.to_bytes()))
+    }
 }

@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -164,6 +164,16 @@ impl Grader {
         format!("{line}; {prefix}{} & P{number}=$!; sleep 1", self.command.shown)
     }
 
+    /// Tells the author, in the lines that he may type, what the grader does that no request shows: "BANK answers 500".
+    pub fn note(&self, what: impl Display) {
+        self.journal.line(format!("# {what}"));
+    }
+
+    /// A line of a shell that does the same as the grader does now without it.
+    pub fn line(&self, line: impl Into<String>) {
+        self.journal.line(line);
+    }
+
     /// Runs the program once: this is its standard input, and then it has to end by itself.
     pub async fn ask(&self, input: &str) -> Graded<Said> {
         // Each run stands alone: to see this one, no earlier one is needed.
@@ -275,6 +285,21 @@ impl Subject {
         self.live.subject.kill().await.map_err(|error| {
             Finding::wrong("the port after SIGKILL", "free", format!("{error:#}"))
                 .because("Your program starts another one in a session of its own, which outlives it.")
+        })
+    }
+
+    /// Kills it right after its so-many-th write into the files of a directory, counted from now, or when the time is
+    /// over: so that it ends between two of its writes. What is awaited in the end is that it is gone.
+    pub fn kill_at_write(
+        &self,
+        dir: &Path,
+        nth: usize,
+        within: Duration,
+    ) -> Graded<impl Future<Output = Graded> + use<'_>> {
+        let killed = self.live.subject.process.kill_at_write(dir, nth, within)?;
+        Ok(async move {
+            killed.await.map_err(anyhow::Error::from)?;
+            self.kill().await
         })
     }
 

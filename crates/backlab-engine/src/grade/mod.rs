@@ -11,6 +11,7 @@ mod grader;
 mod journal;
 mod run;
 mod shell;
+mod upstream;
 
 pub use call::{Answer, Call};
 pub use failure::Failure;
@@ -18,3 +19,4 @@ pub use finding::{Finding, Graded};
 pub use grader::{Grader, Said, Subject};
 pub use run::{Assignment, Grade, Mark, StageGrade};
 pub use shell::quoted;
+pub use upstream::{Received, Upstream};
