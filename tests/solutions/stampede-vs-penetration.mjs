@@ -5,7 +5,7 @@ import http from "node:http";
 
 const { SOURCE, PORT } = process.env;
 const [TTL, STALE, NEG, LIMIT] = ["TTL_MS", "STALE_MS", "NEG_MS", "LIMIT_MS"].map((name) => Number(process.env[name]));
-const MOST_ABSENT = 1000;
+const MOST_ABSENT = 200;
 
 const present = new Map(); // id -> { body, fetched }
 const absent = new Map(); // id -> { body, fetched }, oldest first
@@ -63,7 +63,7 @@ async function answer(id) {
 }
 
 http
-  .createServer({ maxHeaderSize: 32768 }, async (request, response) => {
+  .createServer(async (request, response) => {
     const { status, body, how } = await answer(request.url.slice("/item/".length));
     response.writeHead(status, how ? { "X-Cache": how } : {}).end(body);
   })
