@@ -3,8 +3,9 @@
 use super::finding::{Finding, Graded};
 use super::grader::Live;
 use super::shell;
+use backlab_parts::gate::Gate;
 use backlab_parts::http::{Ask, NoAnswer, Reply};
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use http::{HeaderMap, Method};
 use serde::Serialize;
 use serde_json::Value;
@@ -59,6 +60,15 @@ impl Call {
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.ask = self.ask.deadline(deadline);
         self
+    }
+
+    /// Sends all of them, each on a connection of its own, so that they are whole in the same moment: the last byte of
+    /// each body goes out when the rest of all is on its way. Returns the answers in the same order.
+    pub async fn at_once(calls: impl IntoIterator<Item = Self>) -> Graded<Vec<Answer>> {
+        let calls: Vec<Self> = calls.into_iter().collect();
+        let gate = Gate::until(calls.iter().filter(|call| !call.ask.content().is_empty()).count() as u64);
+        let held = calls.into_iter().map(|call| Self { ask: call.ask.last_byte_at(&gate), ..call });
+        join_all(held.map(Self::into_future)).await.into_iter().collect()
     }
 
     /// Sends it; that no answer comes may be what the stage wants.

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -44,6 +44,8 @@ pub struct Grader {
     rng: Mutex<StdRng>,
     pub(super) journal: Journal,
     started: AtomicU16,
+    /// The environment of the first start.
+    exported: OnceLock<Vec<(&'static str, String)>>,
     live: Mutex<Vec<Arc<Live>>>,
 }
 
@@ -76,7 +78,8 @@ impl Grader {
     pub(super) fn new(lab: Lab, command: Command, patience: Duration) -> Self {
         let rng = Mutex::new(lab.rng("values"));
         let (journal, started) = (Journal::default(), AtomicU16::new(0));
-        Self { lab, command, patience, rng, journal, started, live: Mutex::default() }
+        let exported = OnceLock::new();
+        Self { lab, command, patience, rng, journal, started, exported, live: Mutex::default() }
     }
 
     /// Lends servers, proxies and clients of the grader's own.
@@ -148,20 +151,26 @@ impl Grader {
     /// How one starts it in a shell. Whatever vanishes with this stage is a fresh one there.
     fn start_line(&self, number: u16, env: &[(&'static str, String)]) -> String {
         let port = 8079 + u32::from(number);
-        let mut line =
-            if number == 1 { format!("export PORT={port}") } else { format!("PORT{number}={port}") };
-        if number == 1 {
-            for (name, value) in env {
-                let value = match value.strip_prefix(&self.lab.dir().display().to_string()) {
-                    Some(file) if file.contains('.') => format!("$(mktemp -d){file}"),
-                    Some(_) => "$(mktemp -d)".to_owned(),
-                    None => quoted(value),
-                };
-                line.push_str(&format!(" {name}={value}"));
-            }
-        }
-        let prefix = if number == 1 { String::new() } else { format!("PORT=$PORT{number} ") };
-        format!("{line}; {prefix}{} & P{number}=$!; sleep 1", self.command.shown)
+        let assigned = |(name, value): &(&str, String)| {
+            let value = match value.strip_prefix(&self.lab.dir().display().to_string()) {
+                Some(file) if file.contains('.') => format!("$(mktemp -d){file}"),
+                Some(_) => "$(mktemp -d)".to_owned(),
+                None => quoted(value),
+            };
+            format!("{name}={value}")
+        };
+        // What the first one has is exported, and needs no second word.
+        let exported = self.exported.get_or_init(|| env.to_vec());
+        let start = if number == 1 {
+            let words: Vec<_> =
+                std::iter::once(format!("PORT={port}")).chain(env.iter().map(assigned)).collect();
+            format!("export {};", words.join(" "))
+        } else {
+            let others = env.iter().filter(|it| !exported.contains(it)).map(assigned);
+            let words: Vec<_> = others.chain([format!("PORT=$PORT{number}")]).collect();
+            format!("PORT{number}={port}; {}", words.join(" "))
+        };
+        format!("{start} {} & P{number}=$!; sleep 1", self.command.shown)
     }
 
     /// Tells the author, in the lines that he may type, what the grader does that no request shows: "BANK answers 500".

@@ -77,14 +77,13 @@ impl Journal {
         shorten(folded(&entries), kept.dropped)
     }
 
-    /// The newest exchange.
+    /// The exchange that is the last line.
     pub fn last_sent(&self) -> Option<Arc<Exchange>> {
         let kept = self.kept();
-        let mut newest = kept.last.iter().rev().chain(kept.first.iter().rev());
-        newest.find_map(|entry| match entry {
+        match kept.last.back().or(kept.first.last())? {
             Entry::Sent(exchange) => Some(exchange.clone()),
             Entry::Line(_) => None,
-        })
+        }
     }
 }
 

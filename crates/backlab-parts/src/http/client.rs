@@ -4,14 +4,19 @@ use super::cookies::Jar;
 use super::watched::{Came, Watched};
 use super::{Peer, Wire, fate};
 use crate::Lab;
+use crate::gate::Gate;
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use hyper::body::Frame;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +28,8 @@ use tokio::time::timeout;
 pub const DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes that a body may have.
 const LARGEST_BODY: usize = 16 << 20;
+
+type Content = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Speaks HTTP/1.1 to one address. Cheap to clone; clones share connections and cookies.
 #[derive(Debug, Clone)]
@@ -38,7 +45,7 @@ pub struct Client {
 /// A connection that is kept alive, with the first bytes that came for its last request.
 #[derive(Debug)]
 struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Content>,
     came: Came,
 }
 
@@ -52,6 +59,7 @@ pub struct Ask {
     headers: HeaderMap,
     body: Bytes,
     deadline: Duration,
+    gate: Option<Gate>,
     broken: Option<String>,
 }
 
@@ -132,6 +140,7 @@ impl Client {
             target: target.into(),
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            gate: None,
             deadline,
             broken: None,
         }
@@ -232,6 +241,13 @@ impl Ask {
         self
     }
 
+    /// Keeps the last byte of the body back until the gate is open, so that requests whose bytes went out earlier or
+    /// later are whole in the same moment. A request without a body waits for nothing.
+    pub fn last_byte_at(mut self, gate: &Gate) -> Self {
+        self.gate = Some(gate.clone());
+        self
+    }
+
     pub fn method(&self) -> &Method {
         &self.method
     }
@@ -302,15 +318,18 @@ impl Ask {
         Ok(Reply { status: head.status, headers: head.headers, body })
     }
 
-    fn build(&self) -> Result<Request<Full<Bytes>>, Why> {
+    fn build(&self) -> Result<Request<Content>, Why> {
         if let Some(broken) = &self.broken {
             return Err(Why::Invalid(broken.clone()));
         }
-        let mut request = Request::new(Full::new(self.body.clone()));
+        let mut request = Request::new(self.framed());
         *request.method_mut() = self.method.clone();
         *request.uri_mut() =
             self.target.parse().map_err(|error| Why::Invalid(format!("`{}`: {error}", self.target)))?;
         *request.headers_mut() = self.headers.clone();
+        if self.gate.is_some() {
+            request.headers_mut().insert(header::CONTENT_LENGTH, self.body.len().into());
+        }
         let host =
             HeaderValue::try_from(self.client.addr.to_string()).map_err(|it| Why::Invalid(it.to_string()))?;
         request.headers_mut().entry(header::HOST).or_insert(host);
@@ -318,6 +337,20 @@ impl Ask {
             request.headers_mut().insert(header::COOKIE, cookies);
         }
         Ok(request)
+    }
+
+    fn framed(&self) -> Content {
+        let Some((gate, all_but_last)) = self.gate.clone().zip(self.body.len().checked_sub(1)) else {
+            return UnsyncBoxBody::new(Full::new(self.body.clone()));
+        };
+        let (first, last) = (self.body.slice(..all_but_last), self.body.slice(all_but_last..));
+        let held = stream::once(async move {
+            // Where the others never come, this one goes alone; its answer tells.
+            let _ = gate.pass().await;
+            last
+        });
+        let frames = stream::iter([first]).chain(held).map(|bytes| Ok(Frame::data(bytes)));
+        UnsyncBoxBody::new(StreamBody::new(frames))
     }
 }
 
