@@ -124,6 +124,11 @@ impl Exchange {
         shell::curl(&self.port, &self.method, &self.target, &self.headers, &self.body)
     }
 
+    /// Whether it was under way at that moment.
+    pub(super) fn spans(&self, at: Instant) -> bool {
+        self.began < at && self.ended.get().is_none_or(|(end, _)| at < *end)
+    }
+
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         let ends = |it: &Self| it.ended.get().map(|(at, _)| *at);
         ends(self).is_none_or(|end| other.began < end) && ends(other).is_none_or(|end| self.began < end)

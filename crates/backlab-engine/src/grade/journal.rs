@@ -4,6 +4,7 @@ use super::call::Exchange;
 use super::shell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Entries that are kept from the beginning, and from the end.
 const FIRST: usize = 40;
@@ -25,19 +26,19 @@ struct Kept {
 
 #[derive(Debug, Clone)]
 enum Entry {
-    /// A line of a shell.
-    Line(String),
+    /// A line of a shell, and when it was typed.
+    Line(String, Instant),
     Sent(Arc<Exchange>),
 }
 
 impl Journal {
     pub fn line(&self, line: impl Into<String>) {
-        self.add(Entry::Line(line.into()));
+        self.add(Entry::Line(line.into(), Instant::now()));
     }
 
     /// This line, and nothing of what was before.
     pub fn only_line(&self, line: impl Into<String>) {
-        *self.kept() = Kept { first: vec![Entry::Line(line.into())], ..Kept::default() };
+        *self.kept() = Kept { first: vec![Entry::Line(line.into(), Instant::now())], ..Kept::default() };
     }
 
     pub fn sent(&self, exchange: Arc<Exchange>) {
@@ -82,7 +83,7 @@ impl Journal {
         let kept = self.kept();
         match kept.last.back().or(kept.first.last())? {
             Entry::Sent(exchange) => Some(exchange.clone()),
-            Entry::Line(_) => None,
+            Entry::Line(..) => None,
         }
     }
 }
@@ -98,7 +99,12 @@ fn folded(entries: &[&Entry]) -> Vec<String> {
         let beside =
             !at_once && times == 1 && entries.get(next).is_some_and(|next| entries[at].overlaps(next));
         let mut line = shell::repeated(&shown[at..at + period], times, at_once);
-        if beside {
+        // What was done to the program while it was at work.
+        let typed = |entry: &&Entry| matches!(entry, Entry::Line(_, typed) if entries[at].spans(*typed));
+        let meanwhile = period == 1 && entries[next..].iter().any(typed);
+        if meanwhile {
+            line = shell::meanwhile(&shown[at], times);
+        } else if beside {
             line.push_str(" &");
         } else if was_beside {
             line.push_str(" & wait");
@@ -125,9 +131,14 @@ fn repetition(lines: &[String]) -> (usize, usize) {
 impl Entry {
     fn shown(&self) -> String {
         match self {
-            Self::Line(line) => line.clone(),
+            Self::Line(line, _) => line.clone(),
             Self::Sent(exchange) => exchange.shown(),
         }
+    }
+
+    /// Whether it is a request that was under way at that moment.
+    fn spans(&self, at: Instant) -> bool {
+        matches!(self, Self::Sent(exchange) if exchange.spans(at))
     }
 
     fn overlaps(&self, other: &Self) -> bool {

@@ -71,6 +71,14 @@ pub(super) fn repeated(lines: &[String], times: usize, at_once: bool) -> String 
     }
 }
 
+/// A line that is typed `times` times and still at work when the next one is typed.
+pub(super) fn meanwhile(line: &str, times: usize) -> String {
+    match times {
+        1 => format!("{line} & sleep 0.2"),
+        _ => format!("for n in $(seq {times}); do {line} & done; sleep 0.2"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
