@@ -347,17 +347,20 @@ pub fn turned(heads: &[String], rows: &[Vec<Cell>]) -> (Vec<String>, Vec<Vec<Cel
     (names, (1..heads.len()).map(row).collect())
 }
 
-/// Rows as they are drawn: the same message three times or more in a row becomes one, with the count in its label.
+/// Rows as they are drawn: the same message or note three times or more in a row becomes one, with the count in its
+/// label.
 pub fn with_repeats_counted(rows: &[SequenceRow]) -> Vec<SequenceRow> {
-    let same = |a: &SequenceRow, b: &SequenceRow| a == b && matches!(a, SequenceRow::Message { .. });
     let drawn = |rows: &[SequenceRow]| match rows {
-        [SequenceRow::Message { from, to, label, lost, tone }, _, _, ..] => {
-            let label = format!("{label} × {}", rows.len()).trim_start().to_owned();
-            vec![SequenceRow::Message { from: *from, to: *to, label, lost: *lost, tone: *tone }]
+        [SequenceRow::Message { .. } | SequenceRow::Note { .. }, _, _, ..] => {
+            let mut row = rows[0].clone();
+            if let SequenceRow::Message { label, .. } | SequenceRow::Note { label, .. } = &mut row {
+                *label = format!("{label} × {}", rows.len()).trim_start().to_owned();
+            }
+            vec![row]
         }
         _ => rows.to_vec(),
     };
-    rows.chunk_by(same).flat_map(drawn).collect()
+    rows.chunk_by(|a, b| a == b).flat_map(drawn).collect()
 }
 
 /// What an owner holds of a ring: the share of the circle and the number of arcs after merging neighbours.
@@ -414,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_message_in_a_row_is_drawn_once_with_its_count() {
+    fn the_same_message_or_note_in_a_row_is_drawn_once_with_its_count() {
         let message = |label: &str| SequenceRow::Message {
             from: 0,
             to: 1,
@@ -425,6 +428,8 @@ mod tests {
         let [a, b] = ["a", "b"].map(message);
         let rows = [a.clone(), a.clone(), b.clone(), a.clone(), a.clone(), a.clone()];
         assert_eq!(with_repeats_counted(&rows), [a.clone(), a, b, message("a × 3")]);
+        let note = |label: &str| SequenceRow::Note { at: 0, label: label.to_owned(), tone: Tone::Refuted };
+        assert_eq!(with_repeats_counted(&vec![note("closed"); 4]), [note("closed × 4")]);
     }
 
     #[test]

@@ -234,6 +234,11 @@ impl Sequence {
             self.participants.len() - 1
         })
     }
+
+    /// The width in CSS pixels below which names would have to be cut; it isn't drawn narrower.
+    pub fn least_width(&self) -> u32 {
+        svg::least_width(self)
+    }
 }
 
 impl Figure {
@@ -249,7 +254,8 @@ impl Figure {
 
     /// An inline `<svg>` element without scripts and without inline styles: tones are classes (`tone-accent` …)
     /// that the page's style sheet colours, so one drawing serves light and dark. `width` is the width in CSS
-    /// pixels for which it is laid out (320 to 1200): a narrow one is laid out anew, not shrunk.
+    /// pixels for which it is laid out (320 to 1200): a narrow one is laid out anew, not shrunk. A sequence is wider
+    /// than that where it has to be: [`Sequence::least_width`].
     pub fn svg(&self, width: u32) -> String {
         svg::element(self, width)
     }

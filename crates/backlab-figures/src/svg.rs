@@ -16,6 +16,7 @@ use canvas::{Canvas, Type, escape, n};
 
 /// The widths, in CSS pixels, for which figures are laid out.
 const WIDTHS: std::ops::RangeInclusive<u32> = 320..=1200;
+const WIDEST: f64 = *WIDTHS.end() as f64;
 /// Narrower than this, labels go above what they name instead of beside it.
 const NARROW: f64 = 480.0;
 
@@ -31,6 +32,11 @@ pub fn element(figure: &Figure, width: u32) -> String {
     document(figure, width, "")
 }
 
+/// What [`crate::Sequence::least_width`] says.
+pub fn least_width(it: &crate::Sequence) -> u32 {
+    sequence::least_width(&it.participants).min(WIDEST) as u32
+}
+
 /// A document of its own, with its style and a margin.
 pub fn file(figure: &Figure, width: u32) -> String {
     let head = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
@@ -38,13 +44,13 @@ pub fn file(figure: &Figure, width: u32) -> String {
 }
 
 fn document(figure: &Figure, width: u32, style: &str) -> String {
-    let width = f64::from(width.clamp(*WIDTHS.start(), *WIDTHS.end()));
-    let mut canvas = Canvas::new(width);
+    let mut canvas = Canvas::new(f64::from(width.clamp(*WIDTHS.start(), *WIDTHS.end())));
     draw(&mut canvas, &figure.drawing);
     if canvas.is_empty() {
         canvas.text(0.0, 18.0, "Nothing to draw.", Type::sans().tone(crate::Tone::Soft));
     }
     let margin = if style.is_empty() { 0.0 } else { 16.0 };
+    let width = canvas.width;
     let (height, body) = canvas.finish();
     let (wide, high) = (width + 2.0 * margin, height + 2.0 * margin);
     format!(

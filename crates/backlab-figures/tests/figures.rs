@@ -60,6 +60,32 @@ fn texts_of_the_samples_do_not_touch_at_any_width() {
     }
 }
 
+#[test]
+fn every_name_of_a_sequence_stands_whole_at_any_width() {
+    let names =
+        ["host", "images", "build step", "look", "blue", "green", "later", "neighbour", "hoarder", "service"];
+    for count in 1..=names.len() {
+        let sequence = Sequence {
+            participants: names[..count].iter().copied().map(String::from).collect(),
+            rows: Vec::new(),
+        };
+        let least = sequence.least_width();
+        for width in (320..=1200).step_by(20) {
+            let svg = Figure::new("heads", "", sequence.clone()).svg(width);
+            let boxes = text_boxes(&svg);
+            let shown = |word| boxes.iter().any(|it| it.text.split(' ').any(|shown| shown == word));
+            for word in names[..count].iter().flat_map(|name| name.split(' ')) {
+                assert!(shown(word), "{word} of {count} names at {width}: {boxes:?}");
+            }
+            for (i, a) in boxes.iter().enumerate() {
+                let apart = |b: &TextBox| a.right <= b.left || b.right <= a.left || a.base != b.base;
+                assert!(boxes[i + 1..].iter().all(apart), "{count} names at {width}: {boxes:?}");
+                assert!(a.left >= -0.1 && a.right <= f64::from(width.max(least)) + 0.1, "{width}: {a:?}");
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 #[allow(dead_code, reason = "the text is read by the Debug output of a failure")]
 struct TextBox {

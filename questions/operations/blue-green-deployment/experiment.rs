@@ -183,14 +183,14 @@ fn ends(seen: &Observed) -> Vec<Claim> {
     vec![
         claim(
             "stop-then-start",
-            "stopping the old version before the new one runs fails requests",
+            "Stopping the old version before the new one runs fails requests",
             "nobody asks in the gap",
         )
         .witness(stop.both_answered(), stop.words())
         .that(stop.failed > 0, of(stop.failed, "failed"), "more than 0 failed"),
         claim(
             "killed-in-flight",
-            "killing the old side at the switch fails requests, each of which it had been given before",
+            "Killing the old side at the switch fails requests, each of which it had been given before",
             "nothing is in flight at the switch",
         )
         .witness(
@@ -207,7 +207,7 @@ fn ends(seen: &Observed) -> Vec<Claim> {
         ),
         claim(
             "drain-loses-nothing",
-            "a switch that lets the old side finish fails nothing, and neither does the rollback",
+            "A switch that lets the old side finish fails nothing, and neither does the rollback",
             "the old side is stopped while it still works on requests",
         )
         // A failure is its own witness: nothing is in flight at the switch if the old side was stopped before it.
@@ -229,7 +229,7 @@ fn switches(seen: &Observed) -> Vec<Claim> {
     vec![
         claim(
             "switch-is-sharp",
-            "a router that chooses for each request sends nothing to the old side after the switch",
+            "A router that chooses for each request sends nothing to the old side after the switch",
             "the router chooses once for each connection",
         )
         .witness(drain.after_switch > 0, format!("{} requests after the switch", drain.after_switch))
@@ -243,7 +243,7 @@ fn switches(seen: &Observed) -> Vec<Claim> {
         ),
         claim(
             "connections-stick",
-            "a router that chooses for each connection goes on sending new requests to the old side",
+            "A router that chooses for each connection goes on sending new requests to the old side",
             "every client opens a new connection for each request",
         )
         .witness(sticky.after_switch > 0, format!("{} requests after the switch", sticky.after_switch))
@@ -254,7 +254,7 @@ fn switches(seen: &Observed) -> Vec<Claim> {
         ),
         claim(
             "schema-suits-both",
-            "the change of the shared database costs neither version an error while both are in use",
+            "The change of the shared database costs neither version an error while both are in use",
             "the change takes away what the old code uses, or doesn't bring what the new code needs",
         )
         .witness(

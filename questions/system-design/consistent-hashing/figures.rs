@@ -91,7 +91,7 @@ fn heirs(p: &Params, seen: &Observed) -> Figure {
         });
     let bars = Bars {
         unit: "keys inherited".into(),
-        series: vec!["1 point each".into(), format!("virtual_nodes = {}", p.virtual_nodes)],
+        series: vec!["1 point each".into(), format!("{} points each", p.virtual_nodes)],
         rows: rows.collect(),
         limit: None,
     };

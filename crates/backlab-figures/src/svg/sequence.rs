@@ -1,24 +1,41 @@
 //! Messages between lanes, time running down.
 
+use super::WIDEST;
 use super::canvas::{Canvas, Path, Type};
 use crate::layout::{LINE_PX, with_repeats_counted, with_sign};
 use crate::{Sequence, SequenceRow, Tone};
 
 /// Lanes are not drawn further apart than this, however wide the canvas is.
 const WIDEST_GAP: f64 = 320.0;
+/// Nor nearer than this, while there is room: an arrow has to be seen between them.
+const NEAREST_GAP: f64 = 44.0;
+const BETWEEN_NAMES: f64 = 8.0;
+/// A longer word of a name may be cut.
+const LONGEST_WORD: f64 = 110.0;
 /// A label may grow this wide before it is wrapped, even where its arrow is shorter.
 const LABEL_ROOM: f64 = 300.0;
 const SELF_LOOP: f64 = 26.0;
 
 struct Lanes {
     at: Vec<f64>,
+    /// How wide each name may be.
+    rooms: Vec<f64>,
     width: f64,
+}
+
+/// The least width in which every name stands beside its neighbours with all its words whole.
+pub fn least_width(names: &[String]) -> f64 {
+    Needs::of(names).width()
 }
 
 pub fn draw(canvas: &mut Canvas, it: &Sequence) {
     if it.participants.is_empty() && it.rows.is_empty() {
         return;
     }
+    // Cut names tell nobody who speaks: with many lanes the drawing is wider than was asked for, and scrolls. Its
+    // headings stay within that width, and are read without scrolling.
+    let page = canvas.width;
+    canvas.width = page.max(least_width(&it.participants).min(WIDEST));
     let lanes = Lanes::over(&it.participants, canvas.width);
     let top = heads(canvas, &lanes, &it.participants);
     let mut rows = Canvas::new(canvas.width);
@@ -36,7 +53,7 @@ pub fn draw(canvas: &mut Canvas, it: &Sequence) {
                     _ => note(&mut rows, &lanes, (0.0, y), label, *tone),
                 }
             }
-            SequenceRow::Step { label } => step(&mut rows, y, label),
+            SequenceRow::Step { label } => step(&mut rows, y, label, page),
             SequenceRow::Note { at, label, tone } => {
                 note(&mut rows, &lanes, (lanes.get(*at).unwrap_or(0.0), y), label, *tone)
             }
@@ -50,9 +67,51 @@ pub fn draw(canvas: &mut Canvas, it: &Sequence) {
     canvas.append(&rows);
 }
 
+/// What the names need of the width.
+struct Needs {
+    /// Of each name the longest word.
+    words: Vec<f64>,
+    /// From lane to lane.
+    gaps: Vec<f64>,
+}
+
+impl Needs {
+    fn of(names: &[String]) -> Self {
+        let word = |name: &String| {
+            let words = name.split_whitespace().map(|word| Type::sans().width(word));
+            words.fold(0.0, f64::max).clamp(16.0, LONGEST_WORD)
+        };
+        let words: Vec<_> = names.iter().map(word).collect();
+        let gap = |pair: &[f64]| ((pair[0] + pair[1]) / 2.0 + BETWEEN_NAMES).max(NEAREST_GAP);
+        Self { gaps: words.windows(2).map(gap).collect(), words }
+    }
+
+    fn width(&self) -> f64 {
+        let edges = [self.words.first(), self.words.last()].map(|word| word.map_or(0.0, |word| word / 2.0));
+        edges.iter().chain(&self.gaps).sum::<f64>().ceil()
+    }
+}
+
 impl Lanes {
-    /// Spreads the lanes so that the first and the last head just fit.
+    /// At equal distances, or where that would cut a name, at such as the names need.
     fn over(participants: &[String], width: f64) -> Self {
+        let needs = Needs::of(participants);
+        let even = Self::even(participants, width);
+        let mut words = needs.words.iter().zip(&even.rooms);
+        if words.all(|(word, room)| word <= room) || needs.width() > width {
+            return even;
+        }
+        let spare = (width - needs.width()) / needs.gaps.len() as f64;
+        let mut at = vec![needs.words[0] / 2.0];
+        at.extend(needs.gaps.iter().scan(at[0], |x, needed| {
+            *x += needed + spare;
+            Some(*x)
+        }));
+        Self { at, rooms: needs.words.iter().map(|word| word + spare / 2.0).collect(), width }
+    }
+
+    /// Spreads the lanes so that the first and the last head just fit.
+    fn even(participants: &[String], width: f64) -> Self {
         let count = participants.len().max(1) as f64;
         let half = |name: Option<&String>| {
             let name = name.map_or(0.0, |name| Type::sans().width(name));
@@ -60,7 +119,12 @@ impl Lanes {
         };
         let (left, right) = (half(participants.first()), half(participants.last()));
         let gap = ((width - left - right) / (count - 1.0).max(1.0)).min(WIDEST_GAP);
-        Self { at: (0..participants.len()).map(|i| left + i as f64 * gap).collect(), width }
+        let at: Vec<_> = (0..participants.len()).map(|i| left + i as f64 * gap).collect();
+        let between = if at.len() > 1 { gap } else { width };
+        // A name that just fits must not be cut by the last bit of a sum.
+        let edge = |x: &f64| 2.0 * x.min(width - x) + 0.1;
+        let room = |x: &f64| (between - BETWEEN_NAMES).min(edge(x).max(between / 2.0)).max(12.0);
+        Self { rooms: at.iter().map(room).collect(), at, width }
     }
 
     fn get(&self, lane: usize) -> Option<f64> {
@@ -74,14 +138,12 @@ impl Lanes {
 
 /// The names above the lanes; returns where the lanes begin.
 fn heads(canvas: &mut Canvas, lanes: &Lanes, names: &[String]) -> f64 {
-    let gap = if lanes.at.len() > 1 { lanes.at[1] - lanes.at[0] } else { lanes.width };
-    let edge = |x: f64| 2.0 * x.min(lanes.width - x);
-    let how = |x: f64| Type::sans().middle().room((gap - 8.0).min(edge(x).max(gap / 2.0)).max(12.0));
+    let how = |room: f64| Type::sans().middle().room(room);
     let lines: Vec<_> =
-        names.iter().zip(&lanes.at).map(|(name, &x)| how(x).wrap(name, 3).lines.len()).collect();
+        names.iter().zip(&lanes.rooms).map(|(name, room)| how(*room).wrap(name, 3).lines.len()).collect();
     let most = lines.iter().max().copied().unwrap_or(0);
-    for ((name, &x), count) in names.iter().zip(&lanes.at).zip(lines) {
-        canvas.paragraph(x, 14.0 + (most - count) as f64 * LINE_PX, name, 3, how(x));
+    for ((name, (&x, &room)), count) in names.iter().zip(lanes.at.iter().zip(&lanes.rooms)).zip(lines) {
+        canvas.paragraph(x, 14.0 + (most - count) as f64 * LINE_PX, name, 3, how(room));
     }
     most as f64 * LINE_PX + 8.0
 }
@@ -160,9 +222,9 @@ fn side(lanes: &Lanes, at: f64, wanted: f64) -> (f64, f64) {
     if right >= wanted || right >= at { (1.0, right) } else { (-1.0, at) }
 }
 
-/// A heading across all lanes.
-fn step(rows: &mut Canvas, top: f64, label: &str) -> f64 {
-    let text = Type::sans().halo().room(rows.width);
+/// A heading across all lanes, its text within `room`.
+fn step(rows: &mut Canvas, top: f64, label: &str, room: f64) -> f64 {
+    let text = Type::sans().halo().room(room);
     let wrapped = text.wrap(label, 3);
     let last = wrapped.lines.last().map_or(0.0, |line| text.width(line));
     let lines = wrapped.lines.len().max(1) as f64;

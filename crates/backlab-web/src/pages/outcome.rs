@@ -10,8 +10,6 @@ use maud::{Markup, PreEscaped, html};
 /// The two widths, in CSS pixels, for which each figure is laid out; the style sheet shows one of them.
 pub(crate) const WIDE: u32 = 680;
 const NARROW: u32 = 340;
-/// The least width, in CSS pixels, of a lane in a sequence.
-const LANE: u32 = 74;
 
 /// A run that has just ended.
 pub(crate) fn ended(question: &Question, ended: &Ended) -> Markup {
@@ -111,18 +109,17 @@ fn layouts(it: &Figure) -> Markup {
 }
 
 /// One layout. A sequence is long, so its heads are drawn once more, to stay in sight while it scrolls beneath them;
-/// and where it has many lanes it is wider than the page, since names that are cut tell nobody who speaks.
+/// and where it has many lanes it is wider than the page.
 pub(crate) fn layout(it: &Figure, width: u32) -> Markup {
-    let Drawing::Sequence(Sequence { participants, .. }) = &it.drawing else {
+    let Drawing::Sequence(sequence) = &it.drawing else {
         return PreEscaped(it.svg(width));
     };
-    let wanted = u32::try_from(participants.len()).unwrap_or(u32::MAX).saturating_mul(LANE);
-    let heads = Sequence { participants: participants.clone(), rows: Vec::new() };
-    let heads = Figure::new("", "", heads).svg(width.max(wanted));
+    let heads = Sequence { participants: sequence.participants.clone(), rows: Vec::new() };
+    let heads = Figure::new("", "", heads).svg(width);
     html! {
-        div.lanes .broad[wanted > width] {
+        div.lanes .broad[sequence.least_width() > width] {
             div.heads aria-hidden="true" { (PreEscaped(heads)) }
-            (PreEscaped(it.svg(width.max(wanted))))
+            (PreEscaped(it.svg(width)))
         }
     }
 }
