@@ -136,6 +136,8 @@ test("the list finds as one types, filters, and opens in place", async () => {
   await page.locator("#shown", { hasText: "of 150 shown" }).waitFor();
   assert.ok((await rows.count()) >= 1 && (await rows.count()) < 10);
   assert.ok(page.url().endsWith("?q=isolation+anomal"), page.url());
+  await page.locator("#q").fill("consistent-hashing");
+  await page.locator("#shown", { hasText: "1 of 150 shown" }).waitFor();
   await page.getByRole("link", { name: "show all" }).click();
 
   await page.getByRole("navigation", { name: "Tracks" }).getByRole("link", { name: /Caching/ }).click();

@@ -94,12 +94,13 @@ pub enum Piece {
 }
 
 impl Page {
-    /// Whether all these words are in what a reader searches by: number, slug, title, question, experiment. Case
-    /// doesn't matter.
+    /// Whether each of these words is in what a reader sees of a question (number, title, what is asked, experiment) or
+    /// is its slug, which is seen only in addresses and so counts only whole. Case doesn't matter. The page's own
+    /// script, `home.js`, follows the same rule.
     pub fn matches(&self, words: &str) -> bool {
-        let here = format!("{} {} {} {} {}", self.number, self.slug, self.title, self.asked, self.experiment);
-        let here = here.to_lowercase();
-        words.to_lowercase().split_whitespace().all(|word| here.contains(word))
+        let seen =
+            format!("{} {} {} {}", self.number, self.title, self.asked, self.experiment).to_lowercase();
+        words.to_lowercase().split_whitespace().all(|word| seen.contains(word) || word == self.slug)
     }
 
     pub fn is_written(&self) -> bool {
@@ -153,6 +154,24 @@ mod tests {
             related: &[],
             body: "",
             answer,
+        }
+    }
+
+    #[test]
+    fn a_search_takes_any_word_that_is_seen_and_the_whole_slug() {
+        let page = Page {
+            number: 58,
+            slug: "consistent-hashing",
+            title: "Consistent hashing",
+            asked: "How many keys move?",
+            experiment: "Add a node",
+            ..page(None)
+        };
+        for words in ["58", "HASH", "keys node", "consistent-hashing", "  "] {
+            assert!(page.matches(words), "{words}");
+        }
+        for words in ["consistent-hash", "keys door", "caching"] {
+            assert!(!page.matches(words), "{words}");
         }
     }
 

@@ -8,6 +8,7 @@ const shown = document.getElementById("shown");
 const links = [...document.querySelectorAll("[data-filter]")];
 const filter = Object.fromEntries(new FormData(form));
 
+// As Page::matches has it: each word is in what one sees of a question, or is its slug.
 const texts = new Map(rows.map((row) => [row, text(row).toLowerCase()]));
 
 function text(row) {
@@ -18,8 +19,9 @@ function show() {
   const words = filter.q.toLowerCase().split(/\s+/).filter(Boolean);
   let count = 0;
   for (const row of rows) {
+    const has = (word) => texts.get(row).includes(word) || word === row.dataset.slug;
     const fits = ["track", "level", "status", "runs", "build"].every((it) => !filter[it] || filter[it] === row.dataset[it]);
-    row.hidden = !(fits && words.every((word) => texts.get(row).includes(word)));
+    row.hidden = !(fits && words.every(has));
     if (!row.hidden) count += 1;
   }
   for (const link of links) {

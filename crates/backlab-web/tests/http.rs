@@ -109,6 +109,7 @@ async fn the_list_counts_honestly_and_filters_as_its_address_says() {
     assert!(home.text.contains(&format!("<b>{build}</b> to build")));
     assert_eq!(home.text.matches(">to build</span>").count(), build, "each is marked");
     assert_eq!(shown(&site.get("/?q=idempotency+KEYS+113").await), 1);
+    assert_eq!(shown(&site.get("/?q=consistent-hashing").await), 1, "by its slug");
     assert_eq!(shown(&site.get("/?track=caching&q=idempotency+keys&level=&status=&runs=").await), 0);
 }
 

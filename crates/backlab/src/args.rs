@@ -72,7 +72,7 @@ pub struct List {
     /// Only this status: new, read, predicted, verified or built
     #[arg(long)]
     pub status: Option<Status>,
-    /// Only questions with all these words in number, title, question or experiment
+    /// Only questions with all these words in number, title, question or experiment, or with this slug
     #[arg(long, value_name = "WORDS")]
     pub search: Option<String>,
     /// Only questions whose experiment runs

@@ -52,15 +52,7 @@ impl Filter {
             && self.status.is_none_or(|it| it == status)
             && (!self.runs || question.experiment.is_some())
             && (!self.build || question.challenge.is_some())
-            && self.finds(question)
-    }
-
-    /// Every word occurs in what a reader knows of a question: number, title, what is asked, the experiment.
-    fn finds(&self, question: &Question) -> bool {
-        let page = &question.page;
-        let text =
-            format!("{} {} {} {}", page.number, page.title, page.asked, page.experiment).to_lowercase();
-        self.words.to_lowercase().split_whitespace().all(|word| text.contains(word))
+            && page.matches(&self.words)
     }
 
     /// What it sets, by the names of the query.
@@ -230,7 +222,8 @@ fn row(question: &Question, at: Status, filter: &Filter) -> Markup {
     html! {
         tr .bare[!runs && !page.is_written()] hidden[!filter.shows(question, at)]
             data-track=(page.track.slug()) data-level=(page.level.slug()) data-status=(at.word())
-            data-runs=[runs.then_some("yes")] data-build=[build.then_some("yes")] data-find=(page.experiment) {
+            data-runs=[runs.then_some("yes")] data-build=[build.then_some("yes")] data-slug=(page.slug)
+            data-find=(page.experiment) {
             td.n { a href=(path) aria-label=(format!("{}: open {}", page.number, page.title)) { (page.number) } }
             td.s { (status(at)) }
             td.p {

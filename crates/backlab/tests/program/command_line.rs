@@ -48,6 +48,7 @@ fn list_filters_and_searches() {
     assert_eq!(numbers(&["--track", "caching"]).len(), 8);
     assert!(numbers(&["--search", "stampede penetration"]).contains(&40));
     assert!(numbers(&["--build"]).contains(&7) && !numbers(&["--build"]).contains(&1));
+    assert_eq!(numbers(&["--search", "consistent-hashing"]), [58]);
     let wrong = backlab(home.path(), &["list", "--track", "cooking"]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(stderr(&wrong).contains("cooking") && stderr(&wrong).contains("caching"), "{}", stderr(&wrong));
