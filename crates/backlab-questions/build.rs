@@ -12,6 +12,7 @@ use std::{
 use backlab_catalogue::render::{
     Fault, OwnedPage, faults_between, highlight_rust, markdown, page, rust_literal,
 };
+use backlab_catalogue::type_name;
 
 fn main() -> ExitCode {
     // Asked for when this runs: a build directory may have been moved to another checkout since this was compiled.
@@ -90,7 +91,7 @@ fn all(pages: &[(PathBuf, OwnedPage)]) -> io::Result<String> {
         };
         let experiment = part("experiment")?;
         let challenge = part("challenge")?;
-        let type_name = pascal(&page.slug);
+        let type_name = type_name(&page.slug);
         let erased = match experiment {
             Some(_) => {
                 format!("Some(&const {{ backlab_engine::erase::<{module}_experiment::{type_name}>() }})")
@@ -117,7 +118,7 @@ fn built(folder: &Path, page: &OwnedPage, module: &str, source: &str) -> io::Res
     let (title, contract) = head.split_once('\n').unwrap_or((&head, ""));
     let (title, contract) = (title.trim().trim_end_matches('.'), contract.trim());
     let (notes, program) = apart(&reference);
-    let type_name = pascal(&page.slug);
+    let type_name = type_name(&page.slug);
     let notes = notes.trim();
     let (contract_html, notes_html) = (markdown(contract), markdown(notes));
     let program = highlight_rust(program);
@@ -138,12 +139,4 @@ fn apart(source: &str) -> (String, &str) {
         .map(|line| line.trim_start_matches("//!"))
         .map(|line| line.strip_prefix(' ').unwrap_or(line));
     (bare.collect::<Vec<_>>().join("\n"), below.trim_start())
-}
-
-/// `cap-theorem` as `CapTheorem`: the name of the type that implements `Experiment`.
-fn pascal(slug: &str) -> String {
-    let word = |word: &str| {
-        word.chars().take(1).map(|c| c.to_ascii_uppercase()).chain(word.chars().skip(1)).collect()
-    };
-    slug.split('-').map(word).collect::<Vec<String>>().concat()
 }

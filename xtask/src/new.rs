@@ -3,6 +3,7 @@
 
 use crate::tree;
 use anyhow::{Context, Result, ensure};
+use backlab_catalogue::type_name;
 
 const EXPERIMENT: &str = include_str!("experiment.rs.txt");
 const SECTIONS: &str = "\n## In 30 seconds\n\nSay it here, in 60 to 90 words.[^unwritten]\n\n## In depth\n\n## Pitfalls\n\n## In production\n";
@@ -17,7 +18,7 @@ pub fn question(named: &str) -> Result<()> {
         "there is no questions/{named}/answer.md: all 150 questions have their folder already"
     );
     ensure!(!experiment.exists(), "questions/{named}/experiment.rs is there already");
-    std::fs::write(&experiment, EXPERIMENT.replace("Unwritten", &pascal(slug)))?;
+    std::fs::write(&experiment, EXPERIMENT.replace("Unwritten", &type_name(slug)))?;
     let mut page = std::fs::read_to_string(&answer)?;
     if !page.contains("## In 30 seconds") {
         page.push_str(SECTIONS);
@@ -25,10 +26,4 @@ pub fn question(named: &str) -> Result<()> {
     }
     println!("questions/{named}/experiment.rs is yours. Read docs/WRITING.md; then: cargo run -- run {slug}");
     Ok(())
-}
-
-/// `http-methods` is `HttpMethods`.
-fn pascal(slug: &str) -> String {
-    let words = slug.split('-').filter_map(|word| word.split_at_checked(1));
-    words.map(|(first, rest)| first.to_uppercase() + rest).collect()
 }

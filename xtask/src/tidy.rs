@@ -36,7 +36,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "backlab-web",
         ],
     ),
-    ("xtask", &[]),
+    ("xtask", &["backlab-catalogue"]),
 ];
 
 /// Words that name nothing; see docs/ARCHITECTURE.md, "Words".

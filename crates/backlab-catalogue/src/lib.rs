@@ -9,7 +9,7 @@ use serde::Serialize;
 pub mod render;
 mod words;
 
-pub use words::{Level, Track, UnknownWord};
+pub use words::{Level, Track, UnknownWord, type_name};
 
 /// Style sheet for what `render` emits: the classes of highlighted code and the diagrams of an answer.
 ///

@@ -43,6 +43,12 @@ pub struct UnknownWord {
     pub allowed: String,
 }
 
+/// The type of Rust that is called like a slug: `cap-theorem` is `CapTheorem`.
+pub fn type_name(slug: &str) -> String {
+    let words = slug.split('-').filter_map(|word| word.split_at_checked(1));
+    words.map(|(first, rest)| first.to_ascii_uppercase() + rest).collect()
+}
+
 impl Track {
     /// In the order in which a list shows them.
     pub const ALL: [Self; 12] = [
