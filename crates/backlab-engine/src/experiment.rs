@@ -24,6 +24,8 @@ pub trait Experiment: 'static {
     /// How long a run may take at the most.
     const DEADLINE: Duration = Duration::from_secs(60);
 
+    /// Claims that a machine may not let a run put to the test, by their ids. All others it tries at the defaults.
+    const MAY_BE_UNTRIED: &'static [&'static str] = &[];
     /// Whether all of it happens in a simulation: the same seed is then the same run, to the letter.
     const REPLAYS: bool = false;
 
@@ -66,6 +68,7 @@ pub struct Erased {
     pub needs: &'static [&'static Part],
     pub roles: &'static [Role],
     pub deadline: Duration,
+    pub may_be_untried: &'static [&'static str],
     pub replays: bool,
     pub specs: fn() -> Vec<ParamSpec>,
     pub faults: fn() -> Vec<Fault>,
@@ -92,6 +95,7 @@ pub const fn erase<E: Experiment>() -> Erased {
         needs: E::NEEDS,
         roles: E::ROLES,
         deadline: E::DEADLINE,
+        may_be_untried: E::MAY_BE_UNTRIED,
         replays: E::REPLAYS,
         specs: E::Params::specs,
         faults: E::faults,

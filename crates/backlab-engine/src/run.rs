@@ -1,7 +1,7 @@
 //! One run, from the order to the report.
 
 use crate::experiment::Seen;
-use crate::{Erased, PartUsed, Report, Values};
+use crate::{Claim, Erased, PartUsed, Report, State, Values};
 use anyhow::Result;
 use backlab_figures::{Figure, Sequence, SequenceRow, Tone};
 use backlab_parts::{Event, Fate, Lab, Missing, Trace};
@@ -57,10 +57,16 @@ impl Erased {
         self.needs.iter().filter_map(|part| part.version().err())
     }
 
+    /// The claims that a run at the defaults had to put to the test and didn't.
+    pub fn left_untried<'a>(&self, report: &'a Report) -> Vec<&'a Claim> {
+        let excused = |claim: &Claim| self.may_be_untried.contains(&claim.id.as_str());
+        report.claims.iter().filter(|it| it.state == State::Untried && !excused(it)).collect()
+    }
+
     /// Runs it. However the run ends, all that it started has ended when this returns.
     ///
     /// # Errors
-    /// The values aren't allowed. A run that breaks is no error but a report that says so.
+    /// The values aren't allowed. A run that breaks, or can't even begin, is no error but a report that says so.
     pub async fn run(&self, order: Order) -> Result<Report> {
         let params = self.check(&order.values)?;
         let began = Instant::now();
@@ -69,7 +75,13 @@ impl Erased {
             report.missing(&missing);
             return Ok(report);
         }
-        let lab = Lab::open(order.seed, order.trace.clone())?;
+        let lab = match Lab::open(order.seed, order.trace.clone()) {
+            Ok(lab) => lab,
+            Err(error) => {
+                report.error = Some(format!("{error:#}"));
+                return Ok(report);
+            }
+        };
         let outcome = self.within_limits(&lab, &order).await;
         report.parts = lab
             .parts()

@@ -158,6 +158,8 @@ impl Experiment for ContainersAndDocker {
 
     const NEEDS: &'static [&'static Part] = &[&inventory::NAMESPACES];
     const ROLES: &'static [Role] = &[INSIDE];
+    /// A limit of memory takes a control group that is ours to divide.
+    const MAY_BE_UNTRIED: &'static [&'static str] = &["killed-at-limit"];
 
     fn predict(_: &Params) -> Prediction<Observed> {
         Prediction::choice(
