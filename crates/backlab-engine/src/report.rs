@@ -75,6 +75,15 @@ impl Report {
         }
     }
 
+    /// Whether it says anything about its question: not if the run never came to be, or was cancelled before its end.
+    pub fn is_worth_keeping(&self, cancelled: bool) -> bool {
+        match self.verdict {
+            Verdict::Holds | Verdict::Refuted => true,
+            Verdict::Failed => !cancelled,
+            Verdict::Unavailable => false,
+        }
+    }
+
     pub(crate) fn judge(claims: &[Claim]) -> (Verdict, Option<String>) {
         if claims.iter().any(|claim| claim.state == State::Refuted) {
             return (Verdict::Refuted, None);

@@ -135,10 +135,8 @@ impl Runs {
         });
         drop(turn);
         let cancelled = run.cancel.is_cancelled() && report.verdict == Verdict::Failed;
-        // A run that never came to be says nothing about the question.
-        let worth_keeping = !cancelled && report.verdict != Verdict::Unavailable;
         let mut not_kept = None;
-        if worth_keeping {
+        if report.is_worth_keeping(cancelled) {
             let prediction = wanted.prediction.map(|(id, _)| id);
             let kept = self.store.record_run(wanted.question.page.number, &report, prediction).await;
             not_kept = kept.err().map(|error| error.to_string());

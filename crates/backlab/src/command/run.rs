@@ -7,6 +7,7 @@ use crate::{CANNOT, REFUTED, json};
 use anyhow::{Context, Result, anyhow};
 use backlab_engine::{Ask, AskKind, Claim, Erased, Event, Fate, Order, Report, State, Values, Verdict};
 use backlab_questions::Question;
+use backlab_store::Store;
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
@@ -42,8 +43,15 @@ pub async fn run(args: Run, home: Home) -> Result<ExitCode> {
         seed: args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
         ..Order::default()
     };
+    let cancel = order.cancel.clone();
+    let kept = begin_keeping(&home, question, &args.values, predicted).await;
     let report = watch(experiment, order, (!quiet).then_some(&paper)).await?;
-    keep(&home, question, &args.values, predicted, &report).await;
+    if let Some((store, prediction)) = kept
+        && report.is_worth_keeping(cancel.is_cancelled())
+        && let Err(error) = store.record_run(question.page.number, &report, prediction).await
+    {
+        eprintln!("backlab: the run isn't kept: {error}");
+    }
     if let Some(dir) = &args.svg {
         write_figures(dir, &report)?;
     }
@@ -215,21 +223,23 @@ fn verdict_line(paper: &Paper, report: &Report) -> String {
     line
 }
 
-/// Keeps the prediction and the run. What goes wrong there is told, and takes nothing from the run itself.
-async fn keep(home: &Home, question: &Question, values: &Values, predicted: Option<u64>, report: &Report) {
-    let number = question.page.number;
-    let kept = async {
+/// Opens the store and keeps the prediction, before the run: one that is killed then leaves it. What goes wrong here is
+/// told, and takes nothing from the run itself.
+async fn begin_keeping(
+    home: &Home,
+    question: &Question,
+    values: &Values,
+    predicted: Option<u64>,
+) -> Option<(Store, Option<i64>)> {
+    let begun = async {
         let store = home.open().await?;
         let prediction = match predicted {
-            Some(value) => Some(store.record_prediction(number, values, value).await?),
+            Some(value) => Some(store.record_prediction(question.page.number, values, value).await?),
             None => None,
         };
-        store.record_run(number, report, prediction).await?;
-        anyhow::Ok(())
+        anyhow::Ok((store, prediction))
     };
-    if let Err(error) = kept.await {
-        eprintln!("backlab: the run isn't kept: {error:#}");
-    }
+    begun.await.inspect_err(|error| eprintln!("backlab: this run won't be kept: {error:#}")).ok()
 }
 
 fn write_figures(dir: &Path, report: &Report) -> Result<()> {

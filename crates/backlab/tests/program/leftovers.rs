@@ -61,10 +61,10 @@ fn a_run_leaves_no_process_and_no_file() {
 }
 
 #[test]
-fn kill_minus_nine_in_the_middle_of_a_run_leaves_no_postgres_and_no_directory() {
+fn kill_minus_nine_in_the_middle_of_a_run_leaves_the_prediction_and_nothing_else() {
     let home = tempfile::tempdir().unwrap();
-    let mut backlab =
-        command(home.path(), &["run", "21"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut run = command(home.path(), &["run", "21", "--predict", "1"]);
+    let mut backlab = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let owner = backlab.id();
     until("a postgres runs", Duration::from_secs(30), || {
         assert!(backlab.try_wait().unwrap().is_none(), "the run ended before its database was seen");
@@ -73,6 +73,9 @@ fn kill_minus_nine_in_the_middle_of_a_run_leaves_no_postgres_and_no_directory() 
     backlab.kill().unwrap();
     backlab.wait().unwrap();
     until("its processes are gone", Duration::from_secs(1), || marked(owner).is_empty());
+    let predicted = crate::common::backlab(home.path(), &["list", "--status", "predicted", "--json"]);
+    let predicted: serde_json::Value = serde_json::from_slice(&predicted.stdout).unwrap();
+    assert_eq!(predicted[0]["number"], 21, "the prediction was kept before the run: {predicted}");
     assert_eq!(crate::common::backlab(home.path(), &["run", "7"]).status.code(), Some(0));
     assert_eq!(rooms(owner), BTreeSet::new(), "the next start removes what was left");
 }
