@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 /// Real time that a sleeper waits for a step at the most.
@@ -10,21 +10,33 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Stands still unless stepped. Counts whole nanoseconds from zero. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Clock(Arc<watch::Sender<Duration>>);
+pub struct Clock {
+    now: Arc<watch::Sender<Duration>>,
+    began: SystemTime,
+}
 
 impl Clock {
-    /// A clock at zero.
+    /// A clock at zero; as a date, that is now.
     pub fn frozen() -> Self {
-        Self(Arc::new(watch::Sender::new(Duration::ZERO)))
+        Self::frozen_at(SystemTime::now())
+    }
+
+    /// A clock at zero, for those who look at the date as well.
+    pub fn frozen_at(began: SystemTime) -> Self {
+        Self { now: Arc::new(watch::Sender::new(Duration::ZERO)), began }
     }
 
     pub fn now(&self) -> Duration {
-        *self.0.borrow()
+        *self.now.borrow()
+    }
+
+    pub fn date(&self) -> SystemTime {
+        self.began + self.now()
     }
 
     /// Turns it forward, and wakes those whose time has come.
     pub fn step(&self, by: Duration) {
-        self.0.send_modify(|now| *now += by);
+        self.now.send_modify(|now| *now += by);
     }
 
     /// Waits until steps have brought the clock forward by this much.
@@ -33,7 +45,7 @@ impl Clock {
     /// They haven't after thirty seconds of real time.
     pub async fn sleep(&self, how_long: Duration) -> Result<()> {
         let until = self.now() + how_long;
-        let mut steps = self.0.subscribe();
+        let mut steps = self.now.subscribe();
         if tokio::time::timeout(DEADLINE, steps.wait_for(|now| *now >= until)).await.is_err() {
             bail!(
                 "waited {DEADLINE:?} for the clock to be stepped to {until:?}; it stands at {:?}",
@@ -45,7 +57,7 @@ impl Clock {
 
     /// How many sleep on it now: step only when those have gone to sleep whom the step should wake.
     pub fn sleepers(&self) -> usize {
-        self.0.receiver_count()
+        self.now.receiver_count()
     }
 }
 

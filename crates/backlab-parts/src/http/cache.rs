@@ -29,7 +29,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use store::Store;
 use tokio::sync::watch;
 
@@ -52,8 +52,6 @@ struct Inner {
     /// Whether it serves many, as a proxy does, or one, as a browser's does.
     shared: bool,
     clock: Clock,
-    /// What the clock's zero is for who writes dates.
-    began: SystemTime,
     forward: Forward,
     store: Mutex<Store>,
     handled: Mutex<VecDeque<Handled>>,
@@ -90,7 +88,7 @@ pub enum Verdict {
 }
 
 impl Cache {
-    /// A shared cache whose clock's zero is now, and which asks the origin by `forward`. Where that fails, the client gets 504 if
+    /// A shared cache, which asks the origin by `forward`. Where that fails, the client gets 504 if
     /// it took too long or if something is stored that may not be used instead, and 502 otherwise.
     pub fn new<F, R>(name: &str, clock: Clock, forward: F) -> Self
     where
@@ -114,7 +112,6 @@ impl Cache {
         Self(Arc::new(Inner {
             name: name.to_owned(),
             shared,
-            began: SystemTime::now() - clock.now(),
             clock,
             forward,
             store: Mutex::default(),

@@ -229,8 +229,7 @@ impl Cache {
         request.headers_mut().append(header::VIA, HeaderValue::from_static("1.1 backlab"));
         let asked = self.0.clock.now();
         let answer = (self.0.forward)(request).await;
-        let came = self.0.clock.now();
-        (answer, Times { asked, came, came_at: self.0.began + came })
+        (answer, Times { asked, came: self.0.clock.now(), came_at: self.0.clock.date() })
     }
 }
 
