@@ -274,6 +274,11 @@ impl Subject {
         })
     }
 
+    /// Writes into the lines that a failure shows what the grader itself does between two requests: as a comment.
+    pub fn remark(&self, what: impl Display) {
+        self.live.journal.line(format!("# {what}"));
+    }
+
     /// The same program through connections of its own.
     pub fn fresh(&self) -> Self {
         Self { client: self.client.to(self.addr()), ..self.clone() }
