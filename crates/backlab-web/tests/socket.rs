@@ -74,6 +74,39 @@ async fn a_run_is_told_step_by_step_and_ends_with_its_report() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_held_is_the_same_and_as_well_guarded() {
+    let site = served().await;
+    let page = |method: &str, host: &str, more: &str| {
+        format!("{method} /q/8-http-status-codes HTTP/1.1\r\nHost: {host}\r\n{more}Connection: close\r\n\r\n")
+    };
+    let ours = site.at.to_string();
+    let undated = |answer: &str| {
+        answer.lines().filter(|it| !it.starts_with("date: ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let rendered = undated(&site.all(&page("GET", &ours, "")).await);
+    let held = undated(&site.all(&page("GET", &ours, "")).await);
+    assert_eq!(held, rendered);
+    assert!(held.iter().any(|it| it.starts_with("content-security-policy: ")), "{held:?}");
+
+    let elsewhere = site.all(&page("GET", "rebound.example", "")).await;
+    assert!(elsewhere.starts_with("HTTP/1.1 421 "), "{elsewhere}");
+    let tag = held.iter().find_map(|it| it.strip_prefix("etag: ")).expect("a tag");
+    let known = site.all(&page("GET", &ours, &format!("If-None-Match: {tag}\r\n"))).await;
+    assert!(known.starts_with("HTTP/1.1 304 ") && known.ends_with("\r\n\r\n"), "{known}");
+    assert!(!known.contains("content-type: "), "{known}");
+    let head = site.all(&page("HEAD", &ours, "")).await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+    let metrics = site.all(&site.get("/metrics")).await;
+    for counted in ["status=\"200\"} 3", "status=\"304\"} 1", "status=\"421\"} 1"] {
+        let line = format!("backlab_requests_total{{route=\"/q/{{question}}\",{counted}");
+        assert!(metrics.contains(&line), "no `{line}` in:\n{metrics}");
+    }
+
+    site.store.mark_read(8).await.unwrap();
+    assert!(site.all(&page("GET", &ours, "")).await.contains("<span>read</span>"), "an old page is sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_shutdown_closes_idle_connections_and_returns() {
     let site = served().await;
     let mut idle = TcpStream::connect(site.at).await.unwrap();

@@ -156,6 +156,13 @@ fn verify_all(home: &Path) -> Result<()> {
         "s",
         "<= 1.0",
     );
+    println!("the slowest ten of them:");
+    let mut times: Vec<_> =
+        questions.iter().filter_map(|it| Some((it["seconds"].as_f64()?, it["slug"].as_str()?))).collect();
+    times.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    for (seconds, slug) in times.iter().take(10) {
+        println!("  {slug:42} {seconds:>9.1} s");
+    }
     Ok(())
 }
 
