@@ -240,7 +240,10 @@ async fn news(g: &Grader) -> Graded {
         .await?;
         let (most, asked) = (step / 6 + 1, all.asked("/news"));
         if asked > most {
-            let expected = format!("{most} times at the most in {} s: once a minute", step * 10);
+            let expected = match most {
+                1 => format!("at most once in {} s: once a minute", step * 10),
+                _ => format!("at most {most} times in {} s: once a minute", step * 10),
+            };
             let found = format!("{asked} times, for {} readers", 1 + (step + 1) * READERS_A_STEP);
             let wrong = g.wrong("how often the cache had to ask you for /news", expected, found);
             return Err(all.explained(wrong, "/news"));
