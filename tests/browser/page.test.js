@@ -241,9 +241,7 @@ test("a challenge: what to build, a check that fails, and one that passes", asyn
   assert.match(await stages.nth(1).innerText(), /^2\s+POST picks.*\s+✓ passed$/);
   assert.match(await stages.nth(2).innerText(), /^3\s+HEAD tells.*\s+✗ failed$/);
   assert.match(await stages.nth(3).innerText(), /not run$/);
-  const causes = await page.locator(".cause").allInnerTexts();
-  assert.match(causes[0], /^The likely cause: HEAD has a handler of its own/);
-  assert.ok(causes.slice(1).every((it) => it.startsWith("Or: ")), causes.join("\n"));
+  assert.match(await page.locator(".cause").innerText(), /^The likely cause: HEAD has a handler of its own/);
   const hint = page.getByText("Run the handler of GET, and leave out the body");
   assert.equal(await hint.isVisible(), false, "a hint is for those who ask");
   await page.getByText("A hint").click();

@@ -60,15 +60,8 @@ impl Challenge for HttpMethods {
                 )
                 .hint("Draw 64 random bits, or count under the same lock under which you store."),
             stage("HEAD tells what GET would, without the content", head)
-                .catches(
-                    Bug::HeadWithoutHeaders,
-                    "HEAD has a handler of its own that leaves out the headers of GET.",
-                )
-                .catches(
-                    Bug::HeadWithBody,
-                    "HEAD is answered by what answers GET, content and all; the client takes that for the beginning of the \
-                     next answer.",
-                )
+                .catches(Bug::HeadWithoutHeaders, HEADERS_LEFT_OUT)
+                .catches(Bug::HeadWithBody, CONTENT_LEFT_IN)
                 .hint("Run the handler of GET, and leave out the body at the very end: most frameworks do."),
             stage("PUT and DELETE ten times leave what once leaves", repeats)
                 .catches(Bug::CountsWrites, "Each PUT changes something beside the document: a counter, a version.")
@@ -143,6 +136,10 @@ fn path_of(location: &str) -> String {
     }
 }
 
+const HEADERS_LEFT_OUT: &str = "HEAD has a handler of its own that leaves out the headers of GET.";
+const CONTENT_LEFT_IN: &str = "HEAD is answered by what answers GET, content and all; the client takes that for the \
+                               beginning of the next answer.";
+
 async fn head(g: &Grader) -> Graded {
     let it = g.start(&[]).await?;
     let [name, word] = g.words();
@@ -151,14 +148,18 @@ async fn head(g: &Grader) -> Graded {
     let get = it.get(&doc).await?.status(200)?;
     let head = it.request(Method::HEAD, &doc).await?.status(200)?;
     for name in ["ETag", "Content-Length"] {
-        let (of_get, of_head) = (get.header(name)?, head.header(name)?);
-        head.expect(format!("the header {name}"), of_head, of_get)?;
+        let of_get = get.header(name)?;
+        let of_head = head.header(name).map_err(|it| it.because(HEADERS_LEFT_OUT))?;
+        head.expect(format!("the header {name}"), of_head, of_get)
+            .map_err(|it| it.because(HEADERS_LEFT_OUT))?;
     }
     let request = format!("HEAD {doc} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
     let raw = it.raw(&request, Duration::from_millis(500)).await?;
     let content = raw.split_once("\r\n\r\n").map(|(_, content)| content).unwrap_or_default();
     if !content.is_empty() {
-        return Err(g.wrong("the content after the headers of HEAD", "nothing", content));
+        return Err(g
+            .wrong("the content after the headers of HEAD", "nothing", content)
+            .because(CONTENT_LEFT_IN));
     }
     it.request(Method::HEAD, format!("{doc}x")).await?.status(404)?;
     Ok(())

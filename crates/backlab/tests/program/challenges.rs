@@ -55,15 +55,23 @@ async fn our_own_program_passes_every_stage() {
 #[tokio::test(flavor = "multi_thread")]
 async fn solutions_in_other_languages_pass_every_stage() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/solutions");
-    for (question, challenge) in challenges() {
-        for (extension, interpreter) in [("mjs", "node"), ("py", "python3")] {
+    for (extension, interpreter) in [("mjs", "node"), ("py", "python3")] {
+        let mut passed = 0;
+        for (question, challenge) in challenges() {
             let file = folder.join(question.page.slug).with_extension(extension);
             if file.exists() {
                 let command = [interpreter.to_owned(), file.display().to_string()];
                 let grade = grade(challenge, &command, false).await;
                 assert!(grade.is_complete(), "{}: {}", file.display(), describe(&grade));
+                passed += 1;
             }
         }
+        let alone = std::env::var_os("CHALLENGE").is_some();
+        assert!(
+            passed >= 3 || alone,
+            "{passed} solutions for {interpreter}: {} needs three",
+            folder.display()
+        );
     }
 }
 
