@@ -164,6 +164,24 @@ impl Sqlite {
         })
     }
 
+    /// How many instructions SQLite's virtual machine carries out while something happens (sqlite.org/opcode.html): what
+    /// a statement costs, without a clock. For a database in memory, whose one connection it watches; the work must not
+    /// count steps itself.
+    ///
+    /// # Errors
+    /// The connection isn't free within five seconds.
+    pub async fn steps_of<T>(&self, work: impl IntoFuture<Output = T>) -> Result<(T, u64)> {
+        let steps = Arc::new(AtomicU64::new(0));
+        let counted = steps.clone();
+        self.pool.acquire().await?.lock_handle().await?.set_progress_handler(1, move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            true
+        });
+        let done = work.await;
+        self.pool.acquire().await?.lock_handle().await?.remove_progress_handler();
+        Ok((done, steps.load(Ordering::Relaxed)))
+    }
+
     /// The connections themselves, for transactions.
     pub fn pool(&self) -> &SqlitePool {
         &self.pool

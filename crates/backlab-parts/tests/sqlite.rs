@@ -81,3 +81,19 @@ async fn a_file_has_readers_beside_its_writer() {
     assert_eq!(shop.seen(&lab, "api", "shop").count("SELECT count(*)\n  FROM item", ()).await.unwrap(), 1);
     assert_eq!(lab.trace().counts()[&("api".to_owned(), "shop".to_owned())].messages, 1);
 }
+
+#[tokio::test]
+async fn steps_grow_with_the_rows_that_a_statement_looks_at() {
+    let lab = Lab::open(1, Trace::default()).unwrap();
+    let shop = shop(&lab).await;
+    let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+                INSERT INTO item (name, price) SELECT 'tea', i FROM n";
+    shop.execute(fill, ()).await.unwrap();
+    let steps = async |sql: &'static str| shop.steps_of(shop.rows::<(i64,)>(sql, ())).await.unwrap().1;
+    let (all, one) =
+        (steps("SELECT id FROM item WHERE price = 7").await, steps("SELECT id FROM item WHERE id = 7").await);
+    assert!(all >= 1000, "{all} steps for 1000 rows");
+    assert!((1..50).contains(&one), "{one} steps for one row");
+    // A statement that is kept for the next time may be counted one step shorter then.
+    assert!(steps("SELECT id FROM item WHERE price = 7").await.abs_diff(all) <= 1);
+}
