@@ -102,7 +102,7 @@ pub struct Run {
     #[arg(long, value_name = "VALUE")]
     pub predict: Option<String>,
     /// Seed of what is random; printed by each run
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = seed)]
     pub seed: Option<u64>,
     /// As a JSON object
     #[arg(long)]
@@ -127,7 +127,7 @@ pub struct Verify {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub jobs: u8,
     /// Seed of what is random; each question derives its own
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = seed)]
     pub seed: Option<u64>,
     /// As a JSON object
     #[arg(long)]
@@ -153,7 +153,7 @@ pub struct Check {
     #[arg(long)]
     pub keep_going: bool,
     /// Seed of the random values; printed by each check
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = seed)]
     pub seed: Option<u64>,
     /// Say the way out of the stage that failed
     #[arg(long)]
@@ -171,8 +171,12 @@ pub struct Check {
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
     /// What starts your program, run in the current directory
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))
 }
 
 #[derive(Debug, Args)]

@@ -389,12 +389,15 @@ async fn aliases(g: &Grader) -> Graded {
     let named = |url: &str, alias: &str| json!({ "url": url, "alias": alias });
     let alias = format!("{word}-{mine}_{}", g.number(10..99));
     it.post("/links").json(&named(&first, &alias)).await?.status(201)?.has("code", alias.as_str())?;
-    it.post("/links").json(&named(&second, &alias)).await?.status(409)?;
+    let taken = "An alias that is taken already is given away once more, or its link with it.";
+    it.post("/links").json(&named(&second, &alias)).await?.status(409).map_err(|it| it.because(taken))?;
     leads(&it, &alias, &first).await?;
     let code = minted(&it.post("/links").json(&link(&first)).await?.status(201)?)?;
-    it.post("/links").json(&named(&second, &code)).await?.status(409)?;
+    let minted_too = "A code that was minted is no less taken than an alias.";
+    it.post("/links").json(&named(&second, &code)).await?.status(409).map_err(|it| it.because(minted_too))?;
     for bad in ["", "a/b", "a b", "../x", "caf\u{e9}", &"x".repeat(33)] {
-        it.post("/links").json(&named(&second, bad)).await?.status(422)?;
+        let form = "The alias isn't held to its form: 1 to 32 characters of A-Z a-z 0-9 - _.";
+        it.post("/links").json(&named(&second, bad)).await?.status(422).map_err(|it| it.because(form))?;
     }
     for _ in 0..25 {
         race(g, &[&it], &g.word()).await?;
@@ -439,7 +442,8 @@ async fn survives(g: &Grader) -> Graded {
     let gone = minted(&it.post("/links").json(&link(&gone)).await?.status(201)?)?;
     let picked = url_of(g);
     it.post("/links").json(&json!({ "url": picked, "alias": alias })).await?.status(201)?;
-    it.delete(format!("/links/{gone}")).await?.status(204)?;
+    let deletes = "DELETE /links/{code} doesn't delete, or doesn't say so by 204.";
+    it.delete(format!("/links/{gone}")).await?.status(204).map_err(|it| it.because(deletes))?;
     let urls: Vec<_> = (0..200).map(|_| url_of(g)).collect();
     let asks: Vec<_> = urls
         .iter()

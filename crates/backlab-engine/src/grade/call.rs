@@ -10,6 +10,7 @@ use http::{HeaderMap, Method};
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,8 @@ pub struct Exchange {
     target: String,
     headers: HeaderMap,
     body: bytes::Bytes,
-    /// As a shell knows the port: `$PORT`.
+    /// Where it went, and what a shell calls this port: `$PORT`.
+    at: SocketAddr,
     port: String,
     began: Instant,
     ended: OnceLock<(Instant, Result<Reply, NoAnswer>)>,
@@ -83,6 +85,7 @@ impl Call {
             target: self.ask.target().to_owned(),
             headers: self.ask.headers().clone(),
             body: self.ask.content().clone(),
+            at: self.to.addr(),
             port: self.to.port_shown(),
             began: Instant::now(),
             ended: OnceLock::new(),
@@ -121,7 +124,7 @@ impl Exchange {
     }
 
     pub(super) fn shown(&self) -> String {
-        shell::curl(&self.port, &self.method, &self.target, &self.headers, &self.body)
+        shell::curl((self.at, &self.port), &self.method, &self.target, &self.headers, &self.body)
     }
 
     /// Whether it was under way at that moment.

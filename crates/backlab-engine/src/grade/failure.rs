@@ -41,6 +41,12 @@ impl Failure {
         Self { what, expected, found, script, came, output, causes, hint: stage.hint.to_owned() }
     }
 
+    /// Whether the lines to type start this program, `$P1`.
+    fn started(&self, program: &str) -> bool {
+        let start = format!("{}=$(", &program[1..]);
+        self.script.iter().any(|line| line.contains(&start))
+    }
+
     /// Both values around their first difference, and how far to the right that is; `None` where one look is enough.
     pub fn compared(&self) -> (String, String, Option<usize>) {
         let pairs = self.expected.chars().zip(self.found.chars());
@@ -76,7 +82,12 @@ impl fmt::Display for Failure {
         if let Some(at) = differs {
             writeln!(to, "            {}^ the first difference", " ".repeat(at))?;
         }
-        block(to, "To see it yourself, type:", "  ", &self.script)?;
+        let programs = ["$P1", "$P2", "$P3"].into_iter().filter(|it| self.started(it)).collect::<Vec<_>>();
+        let head = match &programs[..] {
+            [] => "To see it yourself, type:".to_owned(),
+            some => format!("To see it yourself, type (`kill {}` ends it):", some.join(" ")),
+        };
+        block(to, &head, "  ", &self.script)?;
         let came: Vec<_> = self.came.iter().flat_map(|it| it.lines()).collect();
         block(to, "The answer to the last line:", "< ", &came)?;
         block(to, "Your program printed:", "| ", &self.output)?;

@@ -45,6 +45,14 @@ impl Finding {
         }))
     }
 
+    /// Says what was looked at, in other words.
+    pub(super) fn what(mut self, what: impl Into<String>) -> Self {
+        if let Self::Wrong(wrong) = &mut self {
+            wrong.what = what.into();
+        }
+        self
+    }
+
     /// Says what the cause is, where the stage knows better than "one of the bugs that I catch".
     pub fn because(mut self, cause: impl Into<String>) -> Self {
         if let Self::Wrong(wrong) = &mut self {

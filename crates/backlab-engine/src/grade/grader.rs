@@ -31,7 +31,7 @@ const READS_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes that [`Subject::raw`] reads.
 const MOST_RAW: usize = 1 << 20;
 /// Lines of a program's output that a failure shows.
-const SHOWN_LINES: usize = 12;
+const SHOWN_LINES: usize = 30;
 /// Characters of such a line that it shows.
 const LONGEST_SHOWN: usize = 200;
 
@@ -145,7 +145,11 @@ impl Grader {
 
     /// Starts the program once more, in the place of one that has ended: the same environment, another port.
     pub async fn start_again(&self, ended: &Subject) -> Graded<Subject> {
-        self.start_one(ended.env.clone()).await
+        self.start_one(ended.env.clone()).await.map_err(|finding| {
+            finding.what("the start of your program in the place of the one that has ended").because(
+                "It doesn't begin again with what the one before it left behind; its last lines say why.",
+            )
+        })
     }
 
     /// How one starts it in a shell. Whatever vanishes with this stage is a fresh one there.
@@ -161,16 +165,17 @@ impl Grader {
         };
         // What the first one has is exported, and needs no second word.
         let exported = self.exported.get_or_init(|| env.to_vec());
-        let start = if number == 1 {
+        let (start, assigned) = if number == 1 {
             let words: Vec<_> =
                 std::iter::once(format!("PORT={port}")).chain(env.iter().map(assigned)).collect();
-            format!("export {};", words.join(" "))
+            (format!("export {};", words.join(" ")), String::new())
         } else {
             let others = env.iter().filter(|it| !exported.contains(it)).map(assigned);
             let words: Vec<_> = others.chain([format!("PORT=$PORT{number}")]).collect();
-            format!("PORT{number}={port}; {}", words.join(" "))
+            (format!("PORT{number}={port};"), words.join(" ") + " ")
         };
-        format!("{start} {} & P{number}=$!; sleep 1", self.command.shown)
+        // Started in a shell of its own: `wait` waits for the requests, and not for the program.
+        format!("{start} P{number}=$({assigned}{} >&2 & echo $!); sleep 1", self.command.shown)
     }
 
     /// Tells the author, in the lines that he may type, what the grader does that no request shows: "BANK answers 500".
@@ -353,6 +358,10 @@ impl Subject {
 }
 
 impl Live {
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.subject.addr()
+    }
+
     /// How a shell knows its port after the start line was typed.
     pub(super) fn port_shown(&self) -> String {
         if self.number == 1 { "$PORT".to_owned() } else { format!("$PORT{}", self.number) }

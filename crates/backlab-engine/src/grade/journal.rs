@@ -2,7 +2,7 @@
 
 use super::call::Exchange;
 use super::shell;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -56,8 +56,11 @@ impl Journal {
             return;
         }
         if kept.last.len() == LAST {
-            kept.last.pop_front();
-            kept.dropped += 1;
+            match kept.last.pop_front() {
+                // What later lines build on: a program that was killed or started.
+                Some(done) if done.is_done() && kept.first.len() < LAST => kept.first.push(done),
+                _ => kept.dropped += 1,
+            }
         }
         kept.last.push_back(entry);
     }
@@ -75,7 +78,7 @@ impl Journal {
                 after.take_while(|it| matches!(it, Entry::Sent(other) if other.overlaps(until))).count();
             entries.truncate(at + 1 + beside);
         }
-        shorten(folded(&entries), kept.dropped)
+        shorten(&folded(&entries), kept.dropped)
     }
 
     /// The exchange that is the last line.
@@ -88,9 +91,10 @@ impl Journal {
     }
 }
 
-/// The entries as lines; what is repeated is a loop.
-fn folded(entries: &[&Entry]) -> Vec<String> {
+/// The entries as lines, and whether a line does something beside requests; what is repeated is a loop.
+fn folded(entries: &[&Entry]) -> Vec<(String, bool)> {
     let shown: Vec<String> = entries.iter().map(|it| it.shown()).collect();
+    let answered = with_what_was_answered(entries, &shown);
     let (mut lines, mut at, mut was_beside) = (Vec::new(), 0, false);
     while at < entries.len() {
         let (period, times) = repetition(&shown[at..]);
@@ -110,10 +114,41 @@ fn folded(entries: &[&Entry]) -> Vec<String> {
             line.push_str(" & wait");
         }
         was_beside = beside;
-        lines.push(line);
+        if answered[at] {
+            line.push_str("  # with what your program answered");
+        }
+        lines.push((line, entries[at].is_done()));
         at = next;
     }
     lines
+}
+
+/// Of each line whether it repeats something that the program made up in an answer before, such as a name or a tag:
+/// typed again, it makes up something else.
+fn with_what_was_answered(entries: &[&Entry], shown: &[String]) -> Vec<bool> {
+    let (mut asked, mut made_up) = (HashSet::new(), HashSet::new());
+    let mut of = Vec::new();
+    for (entry, line) in entries.iter().zip(shown) {
+        of.push(made_up_words(line).any(|word| made_up.contains(word)));
+        asked.extend(made_up_words(line).map(str::to_owned));
+        if let Entry::Sent(exchange) = entry {
+            let came = exchange.came().unwrap_or_default();
+            let new = made_up_words(&came).filter(|word| !asked.contains(*word));
+            made_up.extend(new.map(str::to_owned));
+        }
+    }
+    of
+}
+
+/// Words that no person would choose: of letters and digits, or of both cases.
+fn made_up_words(text: &str) -> impl Iterator<Item = &str> {
+    let of_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    text.split(move |c| !of_word(c)).filter(|word| {
+        let has = |of: fn(&u8) -> bool| word.as_bytes().iter().any(of);
+        let (lower, upper, digit) =
+            (has(u8::is_ascii_lowercase), has(u8::is_ascii_uppercase), has(u8::is_ascii_digit));
+        word.len() >= 4 && (lower && upper || digit && (lower || upper))
+    })
 }
 
 /// The shortest run of lines at the beginning that is repeated at once, and how often it stands there; a line alone
@@ -136,6 +171,11 @@ impl Entry {
         }
     }
 
+    /// Whether it does something beside requests.
+    fn is_done(&self) -> bool {
+        matches!(self, Self::Line(line, _) if !line.starts_with('#'))
+    }
+
     /// Whether it is a request that was under way at that moment.
     fn spans(&self, at: Instant) -> bool {
         matches!(self, Self::Sent(exchange) if exchange.spans(at))
@@ -146,12 +186,21 @@ impl Entry {
     }
 }
 
-fn shorten(mut lines: Vec<String>, dropped: usize) -> Vec<String> {
+/// Leaves out requests and notes of a long middle; what was done beside them, such as a kill, is kept.
+fn shorten(lines: &[(String, bool)], dropped: usize) -> Vec<String> {
     let [first, last] = SHOWN;
-    let over = lines.len().saturating_sub(first + last);
-    if over + dropped > 0 && lines.len() > first {
-        let gap = format!("# … {} lines like these", over + dropped);
-        lines.splice(first..first + over, [gap]);
+    let middle = first..lines.len().saturating_sub(last).max(first);
+    let (mut shown, mut left_out) = (Vec::new(), dropped);
+    for (at, (line, is_done)) in lines.iter().enumerate() {
+        if middle.contains(&at) && !is_done {
+            left_out += 1;
+            continue;
+        }
+        if left_out > 0 && at >= first {
+            shown.push(format!("# … {left_out} lines like these"));
+            left_out = 0;
+        }
+        shown.push(line.clone());
     }
-    lines
+    shown
 }

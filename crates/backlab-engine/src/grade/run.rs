@@ -183,7 +183,7 @@ async fn within_limits(
     let check = AssertUnwindSafe((stage.check)(grader)).catch_unwind();
     tokio::select! {
         biased;
-        () = assignment.cancel.cancelled() => Err(Finding::Unsure(anyhow::anyhow!("cancelled"))),
+        () = assignment.cancel.cancelled() => Err(Finding::Unsure(anyhow::anyhow!("you stopped it"))),
         too_much = lab.overgrown() => {
             let found = format!("{too_much}; all of them were ended");
             Err(Finding::wrong("what your program takes of this machine", "less", found)

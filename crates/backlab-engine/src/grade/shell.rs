@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, Method};
 use std::fmt::Write;
+use std::net::SocketAddr;
 
 /// Bytes of a body that a line shows; what is longer is cut, and the line says so.
 const LONGEST_BODY: usize = 4096;
@@ -15,8 +16,20 @@ pub fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// A request as curl(1) sends it; `port` is a number or a variable: `$PORT`.
-pub(super) fn curl(port: &str, method: &Method, target: &str, headers: &HeaderMap, body: &[u8]) -> String {
+/// A request as curl(1) sends it to an address, whose port a variable names: `$PORT`. Where a value names the address
+/// itself, it names the reader's.
+pub(super) fn curl(
+    (at, port): (SocketAddr, &str),
+    method: &Method,
+    target: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> String {
+    let quoted = |value: &str| {
+        let word = quoted(value);
+        let port = if word.starts_with('\'') { format!("'{port}'") } else { port.to_owned() };
+        word.replace(&at.to_string(), &format!("{}:{port}", at.ip()))
+    };
     let mut line = "curl -i".to_owned();
     match *method {
         Method::GET => {}

@@ -98,7 +98,15 @@ fn hold(at: Vec<SocketAddr>) -> BoxFuture<'static, ()> {
         }
         let at: Vec<_> = at.iter().map(|addr| format!("http://{addr}")).collect();
         eprintln!("Your program still runs, at {}. Press Enter to end it.", at.join(" and "));
-        let _ = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await;
+        let (pressed, ended) = tokio::sync::oneshot::channel();
+        // A thread of its own, for which nothing waits when it is Ctrl-C that ends it.
+        std::thread::spawn(move || pressed.send(std::io::stdin().read_line(&mut String::new()).unwrap_or(0)));
+        tokio::select! {
+            pressed = ended => if pressed == Ok(0) {
+                eprintln!("Standard input is closed, so nothing can be pressed: it is ended.");
+            },
+            _ = tokio::signal::ctrl_c() => {}
+        }
     }
     .boxed()
 }
@@ -139,9 +147,7 @@ fn told(paper: &Paper, number: usize, stage: &StageGrade, hint: bool) -> String 
 fn end(paper: &Paper, question: &Question, grade: &Grade, again: &Again) -> String {
     let mut out = String::new();
     let page = &question.page;
-    let passed =
-        format!("{} of {} stages passed in {:.1} s", grade.passed(), grade.stages.len(), grade.seconds);
-    let _ = writeln!(out, "\n{}", paper.strong(passed));
+    let _ = writeln!(out, "\n{}", paper.strong(summary(grade, again.only)));
     let failed = grade.stages.iter().position(|it| it.mark == Mark::Failed);
     if grade.is_complete() {
         let _ =
@@ -150,7 +156,11 @@ fn end(paper: &Paper, question: &Question, grade: &Grade, again: &Again) -> Stri
         let _ = writeln!(out, "Why it matters: backlab show {}  ({})", page.number, page.title);
         let _ = writeln!(out, "This stage again, with the same values: {}", again.line(Some(failed + 1)));
         if !again.hinted {
-            let _ = writeln!(out, "A hint: the same with --hint");
+            let _ = writeln!(
+                out,
+                "With a hint: {}",
+                Again { hinted: true, ..again.clone() }.line(Some(failed + 1))
+            );
         }
     } else if grade.verdict == Mark::Passed {
         let _ = writeln!(out, "All stages: {}", again.line(None));
@@ -158,23 +168,41 @@ fn end(paper: &Paper, question: &Question, grade: &Grade, again: &Again) -> Stri
     out
 }
 
+/// Of a stage alone how it ended, else how many passed.
+fn summary(grade: &Grade, only: Option<usize>) -> String {
+    let seconds = grade.seconds;
+    match only {
+        Some(number) => format!("Stage {number} alone: {}, in {seconds:.1} s", grade.verdict),
+        None => format!("{} of {} stages passed in {seconds:.1} s", grade.passed(), grade.stages.len()),
+    }
+}
+
 /// How the same check is called again.
+#[derive(Clone)]
 struct Again {
     number: u16,
     seed: u64,
     hinted: bool,
+    only: Option<usize>,
     command: Vec<String>,
 }
 
 fn again(question: &Question, args: &Check, seed: u64) -> Again {
-    Again { number: question.page.number, seed, hinted: args.hint, command: args.command.clone() }
+    Again {
+        number: question.page.number,
+        seed,
+        hinted: args.hint,
+        only: args.stage,
+        command: args.command.clone(),
+    }
 }
 
 impl Again {
     fn line(&self, stage: Option<usize>) -> String {
         let words: Vec<_> = self.command.iter().map(|word| backlab_engine::quoted(word)).collect();
         let stage = stage.map(|it| format!(" --stage {it} --seed {}", self.seed)).unwrap_or_default();
-        format!("backlab check {}{stage} -- {}", self.number, words.join(" "))
+        let hint = if self.hinted { " --hint" } else { "" };
+        format!("backlab check {}{stage}{hint} -- {}", self.number, words.join(" "))
     }
 }
 

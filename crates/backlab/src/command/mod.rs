@@ -18,6 +18,9 @@ use backlab_store::Store;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// How like a slug a name must be to be taken for a slip of the keyboard; 1 is the same.
+const ALIKE: f64 = 0.9;
+
 /// Runs the command and says how it ended. An error is one of usage or of the environment.
 pub fn dispatch(cli: Cli) -> Result<ExitCode> {
     let home = Home(cli.data);
@@ -74,8 +77,19 @@ fn platform_dir() -> Result<PathBuf> {
 /// The question that a reader named by number or slug.
 fn question(named: &str) -> Result<&'static Question> {
     backlab_questions::find(named).with_context(|| {
-        format!("there is no question `{named}`: name one by its number (1 to 150) or its slug; `backlab list` has them")
+        let cure = match nearest(named) {
+            Some(slug) => format!("did you mean `{slug}`?"),
+            None => "name one by its number (1 to 150) or its slug; `backlab list` has them".to_owned(),
+        };
+        format!("there is no question `{named}`: {cure}")
     })
+}
+
+/// The slug that was probably meant.
+fn nearest(named: &str) -> Option<&'static str> {
+    let alike = |slug: &str| strsim::jaro_winkler(named, slug);
+    let slugs = ALL.iter().map(|it| it.page.slug);
+    slugs.max_by(|one, other| alike(one).total_cmp(&alike(other))).filter(|slug| alike(slug) > ALIKE)
 }
 
 /// The challenge of the question that a reader named.
