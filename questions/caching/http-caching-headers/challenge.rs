@@ -14,7 +14,7 @@
 //!                            user only, and always as it is now, also in the user's own browser.
 //! PUT /articles/{id}         {"en": TEXT, "de": TEXT}: 201 created, 200 or 204 replaced
 //! GET /articles/{id}         200 {"language": "de", "text": TEXT} where Accept-Language begins with "de", else with "en";
-//!                            404. ETag. Readers may be a minute behind, but not behind a PUT on the same way.
+//!                            404. ETag. Readers may be a minute behind, but not behind a PUT through the same cache.
 //! GET /export                200 all articles in the order of their ids, a line of JSON each:
 //!                            {"id": ID, "en": TEXT, "de": TEXT}. A strong ETag. Large: caches may keep it, but what
 //!                            readers get is always as it is now.

@@ -140,7 +140,7 @@ fn with_what_was_answered(entries: &[&Entry], shown: &[String]) -> Vec<bool> {
     of
 }
 
-/// Words that no person would choose: of letters and digits, or of both cases.
+/// Words that no person would choose: of letters and digits, or of both cases. A few random ones look like a person's.
 fn made_up_words(text: &str) -> impl Iterator<Item = &str> {
     let of_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     text.split(move |c| !of_word(c)).filter(|word| {
@@ -203,4 +203,16 @@ fn shorten(lines: &[(String, bool)], dropped: usize) -> Vec<String> {
         shown.push(line.clone());
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::made_up_words;
+
+    #[test]
+    fn a_code_and_a_tag_are_made_up_and_what_people_write_is_not() {
+        let line = "curl -i -X DELETE http://127.0.0.1:$PORT/links/YBfyyB -H 'if-match: \"9811afb337718a06\"' \
+                    --data-binary '{\"amount\":94904,\"account\":\"iubvpdol\"}'";
+        assert_eq!(made_up_words(line).collect::<Vec<_>>(), ["YBfyyB", "9811afb337718a06"]);
+    }
 }

@@ -17,6 +17,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// Seconds from which on a stage's time is worth a word.
+const LONG_S: f64 = 2.0;
+
 pub async fn check(args: Check, home: Home) -> Result<ExitCode> {
     let (question, challenge) = challenge(&args.question)?;
     backlab_engine::sweep();
@@ -123,7 +126,10 @@ pub fn marked(paper: &Paper, mark: Mark, line: String) -> String {
 
 /// A stage as it ended.
 fn told(paper: &Paper, number: usize, stage: &StageGrade, hint: bool) -> String {
-    let line = format!("{number}. {}", stage.says);
+    let mut line = format!("{number}. {}", stage.says);
+    if stage.seconds >= LONG_S {
+        let _ = write!(line, "  ({:.1} s)", stage.seconds);
+    }
     let mut out = String::new();
     let _ = writeln!(out, "{}", marked(paper, stage.mark, line));
     if let Some(failure) = &stage.failure {
