@@ -14,11 +14,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub mod cache;
 mod client;
 mod cookies;
+mod events;
 mod server;
 mod watched;
 
 pub use cache::{Cache, Handled, HttpCache, Verdict};
 pub use client::{Ask, Client, NoAnswer, Reply, Why};
+pub use events::{EventSource, ServerSent};
 pub use server::Server;
 
 /// What a run's HTTP parts write to, and what they know of each other.

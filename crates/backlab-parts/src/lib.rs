@@ -33,6 +33,7 @@ pub mod room;
 pub mod sqlite;
 pub mod subject;
 pub mod trace;
+pub mod websocket;
 
 pub use inventory::{Missing, Part};
 pub use process::{Exit, Process, Spec};

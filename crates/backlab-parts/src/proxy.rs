@@ -13,13 +13,13 @@ use anyhow::{Result, bail};
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 /// How long a turn is held at the most, and how long [`Proxy::until_held`] waits.
@@ -114,6 +114,8 @@ struct Middle {
     struck: AtomicU64,
     bytes: [AtomicU64; 2],
     held: watch::Sender<Held>,
+    /// Those that are under way, with some that have ended.
+    conversations: Mutex<Vec<Weak<Conversation>>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -147,6 +149,7 @@ impl Lab {
             struck: AtomicU64::new(0),
             bytes: Default::default(),
             held: watch::Sender::default(),
+            conversations: Mutex::default(),
         });
         let shared = middle.clone();
         let converse = move |stream, _peer, orders| {
@@ -207,6 +210,17 @@ impl Proxy {
         self.middle.bytes[way as usize].load(Ordering::Relaxed)
     }
 
+    /// Closes every connection that goes through it now, to both sides, and goes on listening. Returns how many.
+    pub fn hang_up(&self) -> usize {
+        self.middle.close("the connection is cut", |_| true)
+    }
+
+    /// Closes the connections on which nothing was said since the last call, or since they were opened: an idle timeout
+    /// that goes by calls instead of seconds. Returns how many.
+    pub fn close_idle(&self) -> usize {
+        self.middle.close("the connection is closed as idle", |it| !it.spoke.swap(false, Ordering::SeqCst))
+    }
+
     /// Closes every connection that goes through it, and listens no longer.
     pub async fn end(&mut self) -> Result<()> {
         self.listener.end(Order::Kill).await
@@ -220,12 +234,15 @@ impl From<&Proxy> for SocketAddr {
 }
 
 /// One conversation through the proxy.
+#[derive(Debug)]
 struct Conversation {
     middle: Arc<Middle>,
     turn: Mutex<Turn>,
+    spoke: AtomicBool,
+    end: Notify,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Turn {
     way: Option<Way>,
     /// The request of this exchange in words; empty where it isn't HTTP.
@@ -243,7 +260,13 @@ async fn carry(middle: Arc<Middle>, client: TcpStream, mut orders: watch::Receiv
     let _ = server.set_nodelay(true);
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let talk = Conversation { middle, turn: Mutex::default() };
+    let talk = Arc::new(Conversation {
+        turn: Mutex::default(),
+        spoke: AtomicBool::new(false),
+        end: Notify::new(),
+        middle,
+    });
+    talk.middle.conversations().push(Arc::downgrade(&talk));
     let both = async {
         tokio::try_join!(
             pump(&talk, Way::Request, from_client, to_server),
@@ -252,6 +275,7 @@ async fn carry(middle: Arc<Middle>, client: TcpStream, mut orders: watch::Receiv
     };
     tokio::select! {
         _ = both => {}
+        () = talk.end.notified() => {}
         _ = orders.changed() => {}
     }
 }
@@ -268,6 +292,7 @@ async fn pump(
     loop {
         let count = from.read(&mut buffer).await.map_err(|_| Closed)?;
         let bytes = &buffer[..count];
+        talk.spoke.store(true, Ordering::SeqCst);
         if bytes.is_empty() {
             let _ = to.shutdown().await;
             return Ok(());
@@ -322,6 +347,26 @@ impl Conversation {
 impl Middle {
     fn fault(&self) -> MutexGuard<'_, Fault> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn conversations(&self) -> MutexGuard<'_, Vec<Weak<Conversation>>> {
+        self.conversations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes the conversations that are chosen, and forgets those that have ended.
+    fn close(&self, how: &str, chosen: impl Fn(&Conversation) -> bool) -> usize {
+        let mut closed = 0;
+        self.conversations().retain(|talk| {
+            let Some(talk) = talk.upgrade() else { return false };
+            if !chosen(&talk) {
+                return true;
+            }
+            closed += 1;
+            self.wire.trace.trouble(&self.client, how);
+            talk.end.notify_one();
+            false
+        });
+        closed
     }
 
     fn strike(&self, way: Way, request: &str) -> Act {

@@ -1,6 +1,7 @@
 //! A server of a run: an axum router behind a socket of its own.
 
 use crate::listen::{Listener, Order};
+use crate::websocket::Talks;
 use crate::{Lab, Trace};
 use anyhow::Result;
 use axum::Router;
@@ -120,17 +121,25 @@ async fn count(State(counts): State<Arc<Counts>>, request: Request, next: Next) 
 }
 
 async fn converse(router: Router, stream: TcpStream, peer: SocketAddr, mut orders: watch::Receiver<Order>) {
+    let talks = Talks::default();
+    let (left, further) = (talks.clone(), orders.clone());
     let answer = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(left.clone());
         router.clone().oneshot(request)
     });
     let connection =
         http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), answer);
-    let mut connection = pin!(connection);
+    let mut connection = pin!(connection.with_upgrades());
     tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = orders.changed() => connection.as_mut().graceful_shutdown(),
+        _ = connection.as_mut() => {}
+        _ = orders.changed() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
     }
-    let _ = connection.await;
+    if let Some(talk) = talks.take() {
+        talk(further).await;
+    }
 }
