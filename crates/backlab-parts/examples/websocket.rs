@@ -6,14 +6,13 @@ use axum::Router;
 use axum::routing::get;
 use backlab_parts::websocket::{Handshake, Message, Socket};
 use backlab_parts::{Lab, Trace};
-use tokio::io::AsyncReadExt;
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let lab = Lab::open(1, Trace::default())?;
     let server = lab.serve("echo", Router::new().route("/", get(async |it: Handshake| it.accept(echo))))?;
     println!("ws://{}/", server.addr());
-    tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+    tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin())).await??;
     lab.close().await;
     Ok(())
 }

@@ -207,7 +207,7 @@ impl Proxy {
 
     /// How many bytes it has forwarded this way.
     pub fn bytes(&self, way: Way) -> u64 {
-        self.middle.bytes[way as usize].load(Ordering::Relaxed)
+        self.middle.bytes[way as usize].load(Ordering::SeqCst)
     }
 
     /// Closes every connection that goes through it now, to both sides, and goes on listening. Returns how many.
@@ -305,8 +305,9 @@ async fn pump(
             talk.meet(act, way, &words, bytes.len()).await?;
         }
         if act != Act::Swallow {
+            // Whoever has read the bytes finds them counted.
+            talk.middle.bytes[way as usize].fetch_add(bytes.len() as u64, Ordering::SeqCst);
             to.write_all(bytes).await.map_err(|_| Closed)?;
-            talk.middle.bytes[way as usize].fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
     }
 }

@@ -417,7 +417,7 @@ impl WebSocketClient {
         loop {
             match self.stream.next().await {
                 Some(Ok(Frame::Text(text))) => {
-                    self.heard(format_args!("text: {text}"));
+                    self.heard(format_args!("text: {}", begins(text.as_str())));
                     return Some(Message::Text(text.as_str().to_owned()));
                 }
                 Some(Ok(Frame::Binary(bytes))) => {
@@ -457,7 +457,7 @@ impl WebSocketClient {
     /// The connection is closed.
     pub async fn send(&mut self, text: impl Into<String>) -> Result<(), Closed> {
         let text = text.into();
-        self.lab.trace().message(&self.name, &self.peer, format_args!("text: {text}"));
+        self.lab.trace().message(&self.name, &self.peer, format_args!("text: {}", begins(&text)));
         self.stream.send(Frame::text(text)).await.map_err(|_| Closed)
     }
 
@@ -481,4 +481,14 @@ impl WebSocketClient {
     fn heard(&self, what: impl std::fmt::Display) {
         self.lab.trace().message(&self.peer, &self.name, what);
     }
+}
+
+/// How a text begins, as the trace shows it.
+fn begins(text: &str) -> String {
+    const SHOWN: usize = 24;
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if shown.len() < text.len() {
+        shown += &format!("… ({} bytes)", text.len());
+    }
+    shown
 }
