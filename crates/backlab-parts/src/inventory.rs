@@ -77,8 +77,15 @@ pub static NAMESPACES: Part = Part::new(
     namespaces,
 );
 
+pub static CHROMIUM: Part = Part::new(
+    "chromium",
+    "pages in a real browser",
+    "sudo apt-get install -y --no-install-recommends chromium",
+    || version_of(chromium()?, &["--version"]),
+);
+
 /// All of them, in the order in which `backlab doctor` lists them.
-pub static ALL: [&Part; 6] = [&SQLITE, &POSTGRES, &REDIS, &NATS, &NODE, &NAMESPACES];
+pub static ALL: [&Part; 7] = [&SQLITE, &POSTGRES, &REDIS, &NATS, &NODE, &NAMESPACES, &CHROMIUM];
 
 /// Where a program is on the `PATH`. Debian keeps some servers in the `sbin` beside a `bin`, which only root has on the
 /// `PATH`: that one counts too.
@@ -91,6 +98,13 @@ pub fn on_path(program: &str) -> Result<PathBuf, String> {
         .map(|dir| dir.join(program))
         .find(|file| nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok() && file.is_file())
         .ok_or_else(|| format!("`{program}` isn't on the PATH"))
+}
+
+/// Where Chromium is, under one of the names that distributions give it.
+pub fn chromium() -> Result<PathBuf, String> {
+    let named = ["chromium", "chromium-browser", "google-chrome"];
+    let found = named.iter().find_map(|name| on_path(name).ok());
+    found.ok_or_else(|| format!("none of {} is on the PATH", named.join(", ")))
 }
 
 /// Where one of PostgreSQL's server programs is. Debian keeps them off the `PATH`, in a directory per version beside

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub mod browser;
 pub mod clock;
 pub mod container;
 pub mod gate;

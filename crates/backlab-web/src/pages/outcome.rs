@@ -215,6 +215,7 @@ pub(crate) fn part(name: &str) -> &str {
         "nats" => "NATS",
         "node" => "Node.js",
         "namespaces" => "Linux namespaces",
+        "chromium" => "Chromium",
         other => other,
     }
 }
