@@ -23,8 +23,8 @@ pub use challenge::{
 pub use claim::{Claim, State, claim};
 pub use experiment::{Erased, Experiment, Fault, erase};
 pub use grade::{
-    Answer, Assignment, Call, Failure, Finding, Grade, Graded, Grader, Mark, Received, Said, StageGrade,
-    Subject, Upstream, quoted,
+    Answer, Assignment, Because, Call, Failure, Finding, Grade, Graded, Grader, Mark, Received, Said,
+    StageGrade, Subject, Upstream, quoted,
 };
 pub use params::{Choice, Knob, ParamKind, ParamSpec, Params, Values, flag, knob};
 pub use prediction::{Ask, AskKind, Asked, Prediction};

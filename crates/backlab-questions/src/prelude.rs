@@ -7,7 +7,8 @@ pub use axum::response::{IntoResponse, Response};
 pub use axum::routing::{any, delete, get, options, patch, post, put};
 pub use axum::{Json, Router};
 pub use backlab_engine::{
-    Answer, Call, Challenge, Door, Finding, Graded, Grader, Received, Said, Stage, Subject, Upstream, stage,
+    Answer, Because, Call, Challenge, Door, Finding, Graded, Grader, Received, Said, Stage, Subject,
+    Upstream, stage,
 };
 pub use backlab_engine::{Choice, Claim, Experiment, Fault, Prediction, Result, choices, claim, params};
 pub use backlab_figures::{

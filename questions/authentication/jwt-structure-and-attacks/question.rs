@@ -82,7 +82,7 @@ impl Rules {
             "iss": iss, "aud": aud, "now": now, "leeway": leeway,
         });
         let said = g.ask(&input.to_string()).await?;
-        let found = said.json().map_err(|it| it.because(NO_VERDICT))?;
+        let found = said.json().because(NO_VERDICT)?;
         if ["valid", "reason", "claims"].iter().all(|name| same(&found[*name], &expected[*name])) {
             return Ok(());
         }

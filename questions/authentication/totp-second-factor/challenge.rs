@@ -139,15 +139,6 @@ fn probably(bug: Bug) -> &'static str {
     }
 }
 
-/// Names this bug as the cause of a fault.
-fn by(bug: Bug) -> impl Fn(Finding) -> Finding {
-    because(probably(bug))
-}
-
-fn because(cause: &'static str) -> impl Fn(Finding) -> Finding {
-    move |it| it.because(cause)
-}
-
 impl Challenge for TotpSecondFactor {
     type Bug = Bug;
 
@@ -262,26 +253,23 @@ async fn activates(g: &Grader) -> Graded {
     let secret = user.begin(now).await?;
     let right = |now: u64| code_at(&secret, now / STEP_S);
     let wrong = enrolled::wrong_code(&secret, now);
-    user.send("confirm", &wrong, now)
-        .await?
-        .status(401)
-        .map_err(because("A wrong code confirms the factor."))?;
-    refused(&user.send("verify", &right(now), now).await?).map_err(by(Bug::ActiveAtOnce))?;
-    refused(&user.delete(&right(now), now).await?).map_err(by(Bug::ActiveAtOnce))?;
+    user.send("confirm", &wrong, now).await?.status(401).because("A wrong code confirms the factor.")?;
+    refused(&user.send("verify", &right(now), now).await?).because(probably(Bug::ActiveAtOnce))?;
+    refused(&user.delete(&right(now), now).await?).because(probably(Bug::ActiveAtOnce))?;
     let stale = code_at(&old, now / STEP_S);
     if !enrolled::is_right(&stale, &secret, now) {
         let cause = "The secret of an earlier start still counts; the newest start has replaced it.";
-        user.send("confirm", &stale, now).await?.status(401).map_err(because(cause))?;
+        user.send("confirm", &stale, now).await?.status(401).because(cause)?;
     }
     let confirmed = user.send("confirm", &right(now), now).await?.status(200)?;
     user.recovery_of(&confirmed)?;
     now += 2 * STEP_S;
     user.send("verify", &right(now), now).await?.status(204)?;
     now += 2 * STEP_S;
-    user.start(now).await?.status(409).map_err(by(Bug::SecondStartReplaces))?;
+    user.start(now).await?.status(409).because(probably(Bug::SecondStartReplaces))?;
     let cause = "There is nothing to confirm: the factor is active.";
-    user.send("confirm", &right(now), now).await?.status(401).map_err(because(cause))?;
-    user.send("verify", &right(now), now).await?.status(204).map_err(by(Bug::SecondStartReplaces))?;
+    user.send("confirm", &right(now), now).await?.status(401).because(cause)?;
+    user.send("verify", &right(now), now).await?.status(204).because(probably(Bug::SecondStartReplaces))?;
     Ok(())
 }
 
@@ -303,10 +291,10 @@ async fn window(g: &Grader) -> Graded {
             let now = step * STEP_S + within;
             for far in [-2, 2] {
                 let code = code_at(&secret, step.saturating_add_signed(far));
-                user.send("verify", &code, now).await?.status(401).map_err(off(far))?;
+                user.send("verify", &code, now).await?.status(401).because(off(far))?;
             }
             let code = code_at(&secret, step.saturating_add_signed(offset));
-            user.send("verify", &code, now).await?.status(204).map_err(off(offset))?;
+            user.send("verify", &code, now).await?.status(204).because(off(offset))?;
         }
     }
     let Enrolled { user, secret, at, .. } = enrol(&it, g).await?;
@@ -314,23 +302,23 @@ async fn window(g: &Grader) -> Graded {
     let step = (at / STEP_S + 10..).find(starts).context("a code that begins with 0")?;
     let (code, now) = (code_at(&secret, step), step * STEP_S);
     let short = code.trim_start_matches('0');
-    user.send("verify", short, now).await?.status(401).map_err(by(Bug::CodesAreNumbers))?;
-    user.send("verify", &code, now).await?.status(204).map_err(by(Bug::CodesAreNumbers))?;
+    user.send("verify", short, now).await?.status(401).because(probably(Bug::CodesAreNumbers))?;
+    user.send("verify", &code, now).await?.status(204).because(probably(Bug::CodesAreNumbers))?;
     Ok(())
 }
 
 /// Says of which step the code was.
-fn off(steps: i64) -> impl Fn(Finding) -> Finding {
-    move |finding| {
-        finding.because(match steps {
-            0 => "This is the code of the present step.".to_owned(),
-            -1 | 1 => format!(
+fn off(steps: i64) -> String {
+    match steps {
+        0 => "This is the code of the present step.".to_owned(),
+        -1 | 1 => {
+            format!(
                 "This is the code of the neighbouring step, {steps:+}; floor(now / 30) is the present one."
-            ),
-            _ => format!(
-                "This is the code of step {steps:+}; the window is one step to each side of floor(now / 30)."
-            ),
-        })
+            )
+        }
+        _ => format!(
+            "This is the code of step {steps:+}; the window is one step to each side of floor(now / 30)."
+        ),
     }
 }
 
@@ -338,20 +326,20 @@ async fn used_up(g: &Grader) -> Graded {
     let it = start(g).await?;
     let Enrolled { user, secret, at, .. } = enrol(&it, g).await?;
     let cause = "The code that confirmed is used up by that, and must be remembered like any other.";
-    user.send("verify", &code_at(&secret, at / STEP_S), at).await?.status(401).map_err(because(cause))?;
+    user.send("verify", &code_at(&secret, at / STEP_S), at).await?.status(401).because(cause)?;
 
     let mut step = enrolled::clear_step(&secret, at / STEP_S + 10);
     let now = step * STEP_S + 7;
     let [before, present, after] = [step - 1, step, step + 1].map(|step| code_at(&secret, step));
     user.send("verify", &present, now).await?.status(204)?;
-    user.send("verify", &present, now + 1).await?.status(401).map_err(by(Bug::NoMemory))?;
-    user.send("verify", &before, now + 2).await?.status(401).map_err(by(Bug::RemembersTheCode))?;
+    user.send("verify", &present, now + 1).await?.status(401).because(probably(Bug::NoMemory))?;
+    user.send("verify", &before, now + 2).await?.status(401).because(probably(Bug::RemembersTheCode))?;
     user.send("verify", &after, now + 3).await?.status(204)?;
-    user.send("verify", &present, now + 4).await?.status(401).map_err(by(Bug::RemembersTheCode))?;
+    user.send("verify", &present, now + 4).await?.status(401).because(probably(Bug::RemembersTheCode))?;
     it.kill().await?;
     let it = g.start_again(&it).await?;
     let user = user.at(&it);
-    user.send("verify", &after, now + 5).await?.status(401).map_err(by(Bug::MemoryInRam))?;
+    user.send("verify", &after, now + 5).await?.status(401).because(probably(Bug::MemoryInRam))?;
 
     let began = Instant::now();
     for _ in 0..20 {
@@ -377,7 +365,7 @@ async fn once(g: &Grader, user: &User, path: &str, code: &str, now: u64, otherwi
         accepted += u32::from(answer.one_of(&[204, 401, 423])?.code() == 204);
     }
     let what = format!("how often a code is accepted that is sent to {path} 30 times at once");
-    g.expect(what, accepted, 1).map_err(by(otherwise))
+    g.expect(what, accepted, 1).because(probably(otherwise))
 }
 
 async fn locks(g: &Grader) -> Graded {
@@ -390,10 +378,13 @@ async fn locks(g: &Grader) -> Graded {
         let now = step * STEP_S;
         for _ in 0..4 {
             let wrong = enrolled::wrong_code(&secret, now);
-            user.send("verify", &wrong, now).await?.status(401).map_err(by(Bug::SuccessForgivesNothing))?;
+            user.send("verify", &wrong, now)
+                .await?
+                .status(401)
+                .because(probably(Bug::SuccessForgivesNothing))?;
         }
         let right = code_at(&secret, step);
-        user.send("verify", &right, now).await?.status(204).map_err(by(Bug::SuccessForgivesNothing))?;
+        user.send("verify", &right, now).await?.status(204).because(probably(Bug::SuccessForgivesNothing))?;
     }
     let now = (step + 3) * STEP_S;
     for address in 1..=5 {
@@ -401,18 +392,18 @@ async fn locks(g: &Grader) -> Graded {
         call.header("X-Forwarded-For", format!("198.51.100.{address}")).await?.status(401)?;
     }
     let right = |now: u64| user.send("verify", &code_at(&secret, now / STEP_S), now);
-    right(now + 1).await?.status(423).map_err(by(Bug::CountsPerAddress))?;
+    right(now + 1).await?.status(423).because(probably(Bug::CountsPerAddress))?;
     let apart = other.user.send("verify", &code_at(&other.secret, now / STEP_S), now + 1).await?;
-    apart.status(204).map_err(because("The lock of one user locks another, who shares the address."))?;
+    apart.status(204).because("The lock of one user locks another, who shares the address.")?;
     right(now + LOCKED_S / 2).await?.status(423)?;
     let cause = "The lock is for verify alone; recover and DELETE are doors to the same house.";
-    user.send("recover", &g.word(), now + LOCKED_S / 2).await?.status(423).map_err(because(cause))?;
+    user.send("recover", &g.word(), now + LOCKED_S / 2).await?.status(423).because(cause)?;
     it.kill().await?;
     let it = g.start_again(&it).await?;
     let right = |now: u64| user.at(&it).send("verify", &code_at(&secret, now / STEP_S), now);
     let cause = "The lock isn't kept in DATA_DIR, or is shorter than 900 seconds.";
-    right(now + LOCKED_S - 1).await?.status(423).map_err(because(cause))?;
-    right(now + LOCKED_S).await?.status(204).map_err(by(Bug::KnockingProlongs))?;
+    right(now + LOCKED_S - 1).await?.status(423).because(cause)?;
+    right(now + LOCKED_S).await?.status(204).because(probably(Bug::KnockingProlongs))?;
     Ok(())
 }
 
@@ -420,7 +411,7 @@ async fn recovers(g: &Grader) -> Graded {
     let it = start(g).await?;
     let Enrolled { user, secret, recovery, at } = enrol(&it, g).await?;
     user.send("recover", &recovery[0], at).await?.status(204)?;
-    user.send("recover", &recovery[0], at).await?.status(401).map_err(by(Bug::RecoveryAgain))?;
+    user.send("recover", &recovery[0], at).await?.status(401).because(probably(Bug::RecoveryAgain))?;
     user.send("recover", &recovery[9], at).await?.status(204)?;
     user.send("recover", &code_at(&secret, at / STEP_S + 1), at).await?.status(401)?;
     let mut now = at;
@@ -441,7 +432,7 @@ async fn recovers(g: &Grader) -> Graded {
     let again = g.start_again(&it).await?;
     let user = user.at(&again);
     let cause = "After a restart a used recovery code works again.";
-    user.send("recover", &recovery[9], now).await?.status(401).map_err(because(cause))?;
+    user.send("recover", &recovery[9], now).await?.status(401).because(cause)?;
     user.send("recover", &recovery[8], now).await?.status(204)?;
     user.send("verify", &code_at(&secret, now / STEP_S), now).await?.status(204)?;
     again.kill().await?;
@@ -503,7 +494,7 @@ async fn turns_off(g: &Grader) -> Graded {
     let it = start(g).await?;
     let Enrolled { user, secret, recovery, at } = enrol(&it, g).await?;
     let cause = "DELETE takes a recovery code; it must be one of the authenticator.";
-    user.delete(&recovery[0], at).await?.status(401).map_err(because(cause))?;
+    user.delete(&recovery[0], at).await?.status(401).because(cause)?;
     user.send("recover", &recovery[0], at).await?.status(204)?;
     let now = at + 3 * STEP_S;
     let wrong = enrolled::wrong_code(&secret, now);
@@ -513,22 +504,19 @@ async fn turns_off(g: &Grader) -> Graded {
         user.delete(&wrong, now).await?.status(401)?;
     }
     let right = code_at(&secret, now / STEP_S);
-    user.delete(&right, now).await?.status(423).map_err(by(Bug::DeleteIsNotCounted))?;
+    user.delete(&right, now).await?.status(423).because(probably(Bug::DeleteIsNotCounted))?;
 
     let now = now + LOCKED_S;
     user.delete(&code_at(&secret, now / STEP_S), now).await?.status(204)?;
-    refused(&user.send("recover", &recovery[1], now).await?).map_err(by(Bug::RecoveryOutlives))?;
+    refused(&user.send("recover", &recovery[1], now).await?).because(probably(Bug::RecoveryOutlives))?;
     let after = user.send("verify", &code_at(&secret, now / STEP_S + 1), now).await?;
-    refused(&after).map_err(because("The factor is still active after DELETE."))?;
+    refused(&after).because("The factor is still active after DELETE.")?;
     let anew = user.enrol(now + STEP_S).await?;
     let now = now + 5 * STEP_S;
-    user.send("recover", &recovery[2], now).await?.status(401).map_err(by(Bug::RecoveryOutlives))?;
+    user.send("recover", &recovery[2], now).await?.status(401).because(probably(Bug::RecoveryOutlives))?;
     let old = code_at(&secret, now / STEP_S);
     if !enrolled::is_right(&old, &anew.secret, now) {
-        user.send("verify", &old, now)
-            .await?
-            .status(401)
-            .map_err(because("The deleted secret still counts."))?;
+        user.send("verify", &old, now).await?.status(401).because("The deleted secret still counts.")?;
     }
     user.send("verify", &code_at(&anew.secret, now / STEP_S), now).await?.status(204)?;
     Ok(())
@@ -542,15 +530,19 @@ async fn strangers(g: &Grader) -> Graded {
     let code = code_at(&one.secret, now / STEP_S);
     if !enrolled::is_right(&code, &other.secret, now) {
         let cause = "The code of one user is accepted for another.";
-        other.user.send("verify", &code, now).await?.status(401).map_err(because(cause))?;
+        other.user.send("verify", &code, now).await?.status(401).because(cause)?;
     }
     let taken = other.user.send("recover", &one.recovery[0], now).await?;
-    taken.status(401).map_err(by(Bug::RecoveryOfAnybody))?;
-    one.user.send("recover", &one.recovery[0], now).await?.status(204).map_err(by(Bug::RecoveryOfAnybody))?;
+    taken.status(401).because(probably(Bug::RecoveryOfAnybody))?;
+    one.user
+        .send("recover", &one.recovery[0], now)
+        .await?
+        .status(204)
+        .because(probably(Bug::RecoveryOfAnybody))?;
     one.user.delete(&code, now).await?.status(204)?;
     let cause = "What one user turns off is off for another.";
     let right = code_at(&other.secret, now / STEP_S);
-    other.user.send("verify", &right, now).await?.status(204).map_err(because(cause))?;
+    other.user.send("verify", &right, now).await?.status(204).because(cause)?;
 
     let [nobody, begun] = [User::new(&it, g), User::new(&it, g)];
     begun.begin(now).await?;
@@ -578,7 +570,7 @@ async fn alike(known: &Enrolled, stranger: &User, who: &str, now: u64) -> Graded
         };
         let answer = send(&known.user).await?.status(status)?;
         let cause = format!("{} This user {who}.", probably(bug));
-        send(stranger).await?.same_as(&answer).map_err(|it| it.because(&cause))?;
+        send(stranger).await?.same_as(&answer).because(&cause)?;
     }
     Ok(())
 }

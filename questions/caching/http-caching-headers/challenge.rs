@@ -347,11 +347,11 @@ async fn conditions(all: &Readers, target: &str) -> Graded {
         (format!("\"other\", W/{bare}"), WEAKNESS),
     ] {
         let answer = all.direct(Method::GET, target).header("If-None-Match", &named).await?;
-        let answer = answer.status(304).map_err(|wrong| wrong.because(cause))?;
+        let answer = answer.status(304).because(cause)?;
         for name in OF_A_304.into_iter().filter(|it| whole.find_header(it).is_some()) {
             let (of_200, of_304) = (words(whole.find_header(name)), words(answer.find_header(name)));
             let same = answer.expect(format!("the header {name} of the 304"), of_304, of_200);
-            same.map_err(|wrong| wrong.because(BARE))?;
+            same.because(BARE)?;
         }
     }
     for other in ["\"other\"", "\"other\", W/\"a,b\""] {
@@ -373,7 +373,7 @@ async fn tags(g: &Grader) -> Graded {
     all.turn(DAY);
     let again = Tags::after_put(&all, &id, &one).await?;
     let same = first.same("after the same PUT once more, a day later", &again);
-    same.map_err(|wrong| wrong.because(THE_MOMENT))?;
+    same.because(THE_MOMENT)?;
     let second = Tags::after_put(&all, &id, &two).await?;
     second.other("after a PUT of another English text", &first)?;
     g.expect(
@@ -473,8 +473,7 @@ async fn parts(g: &Grader) -> Graded {
         for condition in [None, Some(tag.as_str())] {
             let asking = all.direct(Method::GET, "/export").header("Range", &range);
             let asking = if let Some(tag) = condition { asking.header("If-Range", tag) } else { asking };
-            is_part(&asking.await?.status(206)?, &whole, first, last)
-                .map_err(|wrong| wrong.because(ONE_EARLY))?;
+            is_part(&asking.await?.status(206)?, &whole, first, last).because(ONE_EARLY)?;
         }
     }
     let beyond =
@@ -487,7 +486,7 @@ async fn parts(g: &Grader) -> Graded {
     let changed = json!({ "en": g.word().repeat(2000), "de": "" });
     all.direct(Method::PUT, &format!("/articles/{}", ids[0])).json(&changed).await?.one_of(&[200, 204])?;
     let asking = all.direct(Method::GET, "/export").header("Range", format!("bytes={middle}-"));
-    let now = asking.header("If-Range", &tag).await?.status(200).map_err(|wrong| wrong.because(ANYTHING))?;
+    let now = asking.header("If-Range", &tag).await?.status(200).because(ANYTHING)?;
     if now.header("ETag")? == tag {
         return Err(now.wrong("the ETag after the change", "another one", tag));
     }

@@ -169,10 +169,6 @@ async fn start(g: &Grader, source: &Source, times: Times) -> Graded<Subject> {
     .await
 }
 
-fn because(cause: &'static str) -> impl Fn(Finding) -> Finding {
-    move |finding| finding.because(cause)
-}
-
 fn millis(millis: u32) -> Duration {
     Duration::from_millis(millis.into())
 }
@@ -293,12 +289,11 @@ async fn others_go_on(g: &Grader) -> Graded {
         source.until_called(&slow, 1).await;
         is_called(g, &source, &slow, 1)?;
         let at_once = |id: &String| it.get(target(id)).deadline(AT_ONCE).into_future();
-        let stuck =
-            because("The call for one id is under way, and other requests wait for it behind a lock.");
-        let hit = at_once(&known).await.map_err(&stuck)?;
+        let stuck = "The call for one id is under way, and other requests wait for it behind a lock.";
+        let hit = at_once(&known).await.because(stuck)?;
         gives(hit, &body(&known, &word), &["hit"])?;
         for (id, answer) in others.iter().zip(join_all(others.iter().map(at_once)).await) {
-            gives(answer.map_err(&stuck)?, &body(id, &word), &["miss"])?;
+            gives(answer.because(stuck)?, &body(id, &word), &["miss"])?;
         }
         Ok(())
     };
@@ -331,7 +326,7 @@ async fn fails(g: &Grader) -> Graded {
     let held = source.server.hold(|_| true);
     let asks = (0..20).map(|_| it.get(target(&hanging)).deadline(millis(limit) + AT_ONCE).into_future());
     for answer in join_all(asks).await {
-        answer.map_err(because(NO_LIMIT))?.one_of(&[502, 504])?;
+        answer.because(NO_LIMIT)?.one_of(&[502, 504])?;
     }
     held.open();
     g.note("SOURCE is well again");
@@ -339,8 +334,8 @@ async fn fails(g: &Grader) -> Graded {
 }
 
 async fn calls_again(it: &Subject, id: &str, word: &str) -> Graded {
-    let again = it.get(target(id)).deadline(AT_ONCE).await.map_err(because(LOCK_STAYS))?;
-    let again = again.status(200).map_err(because(CACHED_ERROR))?;
+    let again = it.get(target(id)).deadline(AT_ONCE).await.because(LOCK_STAYS)?;
+    let again = again.status(200).because(CACHED_ERROR)?;
     gives(again, &body(id, word), &["miss"])?;
     Ok(())
 }
@@ -359,19 +354,18 @@ async fn stale(g: &Grader) -> Graded {
     let held = source.server.hold(|_| true);
     let at_once = || it.get(target(&id)).deadline(AT_ONCE).into_future();
     for answer in join_all((0..20).map(|_| at_once())).await {
-        gives(answer.map_err(because(WAITS))?, &body(&id, &old), &["stale"])?;
+        gives(answer.because(WAITS)?, &body(&id, &old), &["stale"])?;
     }
     let one_call = |source: &Source| match source.calls(&id) {
         2 => Ok(()),
-        1 => is_called(g, source, &id, 2).map_err(because("Nobody refreshes what is no longer fresh.")),
-        _ => is_called(g, source, &id, 2)
-            .map_err(because("Each request that gets a stale item begins a call.")),
+        1 => is_called(g, source, &id, 2).because("Nobody refreshes what is no longer fresh."),
+        _ => is_called(g, source, &id, 2).because("Each request that gets a stale item begins a call."),
     };
     source.until_called(&id, 2).await;
     // Whoever else has begun a call is on its way.
     source.server.arrivals(1 + 20, CROWD).await;
     one_call(&source)?;
-    gives(at_once().await.map_err(because(WAITS))?, &body(&id, &old), &["stale"])?;
+    gives(at_once().await.because(WAITS)?, &body(&id, &old), &["stale"])?;
     one_call(&source)?;
     g.note("SOURCE answers");
     held.open();
@@ -386,8 +380,7 @@ async fn survives_errors(g: &Grader, it: &Subject, source: &Source, id: &str, te
     let (before, began) = (source.calls(id), Instant::now());
     while source.calls(id) < before + 2 {
         let answer = it.get(target(id)).deadline(AT_ONCE).await?;
-        gives(answer, text, &["hit", "stale"])
-            .map_err(because("A refresh that fails takes the old item with it."))?;
+        gives(answer, text, &["hit", "stale"]).because("A refresh that fails takes the old item with it.")?;
         if began.elapsed() > AT_ONCE {
             let what = format!("refreshes of item {id}, each of which fails");
             let found = source.calls(id) - before;
@@ -410,7 +403,7 @@ async fn until_refreshed(it: &Subject, id: &str, text: &str) -> Graded {
         }
         if began.elapsed() > AT_ONCE {
             gives(answer, text, &["hit"])
-                .map_err(because("What the refresh brings doesn't take the old one's place."))?;
+                .because("What the refresh brings doesn't take the old one's place.")?;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -426,7 +419,7 @@ async fn too_old(g: &Grader) -> Graded {
     source.put(g, &id, &new);
     over(g, ttl + stale).await;
     gives(it.get(target(&id)).await?, &body(&id, &new), &["miss"])
-        .map_err(because("The age at which even a stale item is too old isn't looked at."))?;
+        .because("The age at which even a stale item is too old isn't looked at.")?;
     Ok(())
 }
 
@@ -445,13 +438,13 @@ async fn absent(g: &Grader) -> Graded {
     .await?;
     is_from(&first, &["miss"])?;
     is_from(&second, &["hit"])
-        .map_err(because("A 404 isn't stored: whoever asks for what doesn't exist gets a call."))?;
+        .because("A 404 isn't stored: whoever asks for what doesn't exist gets a call.")?;
     second.same_as(&first)?;
     is_called(g, &source, &id, 1)?;
     let word = g.word();
     source.put(g, &id, &word);
     over(g, neg).await;
-    let now = it.get(target(&id)).await?.status(200).map_err(because(FOR_EVER))?;
+    let now = it.get(target(&id)).await?.status(200).because(FOR_EVER)?;
     gives(now, &body(&id, &word), &["miss"])?;
     Ok(())
 }
@@ -473,7 +466,7 @@ async fn flood(g: &Grader) -> Graded {
     ask_for_absent(g, &it, (1..=ABSENT).map(|n| format!("{prefix}{n}"))).await?;
     for id in &items {
         gives(it.get(target(id)).await?, &body(id, &word), &["hit"])
-            .map_err(because("Items and absences share one bound, and the flood pushes items out."))?;
+            .because("Items and absences share one bound, and the flood pushes items out.")?;
     }
     g.line(format!(
         "for n in $(seq {EACH} {EACH} {ABSENT}); do curl -i http://127.0.0.1:$PORT/item/{prefix}$n; done"
@@ -529,7 +522,7 @@ async fn gives_up(g: &Grader) -> Graded {
         held.open();
     });
     for answer in answers {
-        gives(answer.map_err(because(ENDS))?, &body(&id, &word), &["wait", "hit"]).map_err(because(ENDS))?;
+        gives(answer.because(ENDS)?, &body(&id, &word), &["wait", "hit"]).because(ENDS)?;
     }
-    is_called(g, &source, &id, 1).map_err(because(ENDS))
+    is_called(g, &source, &id, 1).because(ENDS)
 }

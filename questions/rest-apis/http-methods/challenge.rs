@@ -149,9 +149,8 @@ async fn head(g: &Grader) -> Graded {
     let head = it.request(Method::HEAD, &doc).await?.status(200)?;
     for name in ["ETag", "Content-Length"] {
         let of_get = get.header(name)?;
-        let of_head = head.header(name).map_err(|it| it.because(HEADERS_LEFT_OUT))?;
-        head.expect(format!("the header {name}"), of_head, of_get)
-            .map_err(|it| it.because(HEADERS_LEFT_OUT))?;
+        let of_head = head.header(name).because(HEADERS_LEFT_OUT)?;
+        head.expect(format!("the header {name}"), of_head, of_get).because(HEADERS_LEFT_OUT)?;
     }
     let request = format!("HEAD {doc} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
     let raw = it.raw(&request, Duration::from_millis(500)).await?;

@@ -198,10 +198,6 @@ async fn start(g: &Grader, bank: &Bank) -> Graded<Subject> {
     g.start(&[("BANK", &bank.server.url()), ("DATA_DIR", &dir.display().to_string())]).await
 }
 
-fn because(cause: &'static str) -> impl Fn(Finding) -> Finding {
-    move |finding| finding.because(cause)
-}
-
 async fn repeats(g: &Grader) -> Graded {
     let bank = Bank::open(g)?;
     let it = start(g, &bank).await?;
@@ -216,7 +212,7 @@ async fn repeats(g: &Grader) -> Graded {
     let again = intent.pay(&it).await?;
     intent
         .is_asked(g, &bank, 1)
-        .map_err(because("The repeat is carried out like a new request: its key isn't looked up."))?;
+        .because("The repeat is carried out like a new request: its key isn't looked up.")?;
     again.same_as(&first)?;
     intent.is_booked_once(g, &bank)?;
     intent.is_listed_once(&it, &first).await?;
@@ -232,7 +228,7 @@ async fn refuses(g: &Grader) -> Graded {
         .json(&content)
         .await?
         .status(400)
-        .map_err(because("A request without Idempotency-Key is carried out like any other."))?;
+        .because("A request without Idempotency-Key is carried out like any other.")?;
     keyless.is_asked(g, &bank, 0)?;
 
     let intent = Intent::new(g);
@@ -243,7 +239,7 @@ async fn refuses(g: &Grader) -> Graded {
         .pay(&it)
         .await?
         .status(422)
-        .map_err(because("The key alone decides: another amount under it gets the answer of the first."))?;
+        .because("The key alone decides: another amount under it gets the answer of the first.")?;
     intent.is_asked(g, &bank, 1)?;
     intent.pay(&it).await?.same_as(&first)?;
     intent.is_listed_once(&it, &first).await
@@ -306,7 +302,7 @@ async fn bank_breaks(g: &Grader) -> Graded {
         409 => "The claim on the key stays when the bank fails, so that each repeat takes it for running.",
         _ => "The 502 is kept under the key, and replayed for ever.",
     };
-    let paid = again.status(201).map_err(because(cause))?.has("amount", intent.amount)?;
+    let paid = again.status(201).because(cause)?.has("amount", intent.amount)?;
     intent.pay(&it).await?.same_as(&paid)?;
     intent.is_booked_once(g, &bank)?;
     intent.is_listed_once(&it, &paid).await
@@ -330,9 +326,9 @@ async fn killed_asking(g: &Grader) -> Graded {
     held.open();
 
     let it = g.start_again(&it).await?;
-    done.pay(&it).await?.same_as(&first).map_err(because(
+    done.pay(&it).await?.same_as(&first).because(
         "A payment that was answered before the crash isn't known after it: keys and answers are only in memory.",
-    ))?;
+    )?;
     let again = cut.pay(&it).await?;
     let running = again.code() == 409;
     let paid = again.status(201).map_err(|wrong| match running {
@@ -341,9 +337,9 @@ async fn killed_asking(g: &Grader) -> Graded {
         ),
         false => wrong,
     })?;
-    cut.is_booked_once(g, &bank).map_err(because(
+    cut.is_booked_once(g, &bank).because(
         "Each attempt goes to the bank under a new key, so that the bank can't know it for a repeat.",
-    ))?;
+    )?;
     cut.is_listed_once(&it, &paid).await?;
     done.is_listed_once(&it, &first).await?;
     cut.pay(&it).await?.same_as(&paid)

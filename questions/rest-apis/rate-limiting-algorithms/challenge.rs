@@ -268,8 +268,8 @@ async fn all_or_none(g: &Grader) -> Graded {
     let start = some_time(g);
     for now in [start, start + HOUR] {
         let refused = take(&it, &key, burst + 1, now).await?.has("allowed", false)?;
-        let refused = refused.has("retry_after_ms", Value::Null).map_err(|it| it.because(IMPOSSIBLE))?;
-        refused.has("remaining", burst).map_err(|it| it.because(PART))?;
+        let refused = refused.has("retry_after_ms", Value::Null).because(IMPOSSIBLE)?;
+        refused.has("remaining", burst).because(PART)?;
     }
     let now = start + HOUR;
     passes(&it, &key, burst - 2, now, 2).await?;

@@ -354,13 +354,13 @@ async fn streams(g: &Grader) -> Graded {
     let wrong = |what, expected, found: &str| Err(g.wrong(what, expected, found));
     if end == Read::Late {
         return wrong("the event stream when the grace period is over", "closed", "still open")
-            .map_err(|it| it.because(STREAMS));
+            .because(STREAMS);
     }
     if !events.last().is_some_and(|it| it.lines().any(|line| line.replace(' ', "") == "event:bye")) {
         let found = events.last().map_or("nothing", String::as_str);
         let cause =
             if since.elapsed() + SLACK > Duration::from_millis(grace.into()) { STREAMS } else { STREAMS_CUT };
-        return wrong("the last event of the stream", "event: bye", found).map_err(|it| it.because(cause));
+        return wrong("the last event of the stream", "event: bye", found).because(cause);
     }
     if !whole || end == Read::Reset {
         return wrong("the end of the stream", "the last chunk, then the connection is closed", "it is cut");
@@ -485,7 +485,7 @@ async fn deadline(g: &Grader) -> Graded {
         let (answers, since) = tokio::join!(join_all(calls), told);
         let answered = answers.iter().flatten().filter(|it| it.code() == 200).count();
         let what = "of five requests of 900 ms beside one of 60 s, those that were answered";
-        g.expect(what, answered, 5).map_err(|wrong| wrong.because(CUT))?;
+        g.expect(what, answered, 5).because(CUT)?;
         ends(&it, since?, Duration::from_millis(grace.into()), NO_DEADLINE).await
     };
     tokio::select! {

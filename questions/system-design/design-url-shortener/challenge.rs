@@ -390,14 +390,14 @@ async fn aliases(g: &Grader) -> Graded {
     let alias = format!("{word}-{mine}_{}", g.number(10..99));
     it.post("/links").json(&named(&first, &alias)).await?.status(201)?.has("code", alias.as_str())?;
     let taken = "An alias that is taken already is given away once more, or its link with it.";
-    it.post("/links").json(&named(&second, &alias)).await?.status(409).map_err(|it| it.because(taken))?;
+    it.post("/links").json(&named(&second, &alias)).await?.status(409).because(taken)?;
     leads(&it, &alias, &first).await?;
     let code = minted(&it.post("/links").json(&link(&first)).await?.status(201)?)?;
     let minted_too = "A code that was minted is no less taken than an alias.";
-    it.post("/links").json(&named(&second, &code)).await?.status(409).map_err(|it| it.because(minted_too))?;
+    it.post("/links").json(&named(&second, &code)).await?.status(409).because(minted_too)?;
     for bad in ["", "a/b", "a b", "../x", "caf\u{e9}", &"x".repeat(33)] {
         let form = "The alias isn't held to its form: 1 to 32 characters of A-Z a-z 0-9 - _.";
-        it.post("/links").json(&named(&second, bad)).await?.status(422).map_err(|it| it.because(form))?;
+        it.post("/links").json(&named(&second, bad)).await?.status(422).because(form)?;
     }
     for _ in 0..25 {
         race(g, &[&it], &g.word()).await?;
@@ -443,7 +443,7 @@ async fn survives(g: &Grader) -> Graded {
     let picked = url_of(g);
     it.post("/links").json(&json!({ "url": picked, "alias": alias })).await?.status(201)?;
     let deletes = "DELETE /links/{code} doesn't delete, or doesn't say so by 204.";
-    it.delete(format!("/links/{gone}")).await?.status(204).map_err(|it| it.because(deletes))?;
+    it.delete(format!("/links/{gone}")).await?.status(204).because(deletes)?;
     let urls: Vec<_> = (0..200).map(|_| url_of(g)).collect();
     let asks: Vec<_> = urls
         .iter()
@@ -583,7 +583,7 @@ async fn shows(it: &Subject, code: &str, clicks: i64, why: &str) -> Graded {
         let shown = stats.number("clicks")?;
         if shown >= clicks || Instant::now() > until {
             let held = stats.expect("the member \"clicks\"", shown, clicks);
-            return held.map_err(|wrong| wrong.because(if shown < clicks { LOST } else { why }));
+            return held.because(if shown < clicks { LOST } else { why });
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -33,6 +33,19 @@ pub struct Wrong {
     pub(super) exchange: Option<Arc<Exchange>>,
 }
 
+/// A look that names the cause of the fault it finds.
+pub trait Because {
+    /// Says what the cause is of whatever was found, as [`Finding::because`].
+    #[must_use]
+    fn because(self, cause: impl Into<String>) -> Self;
+}
+
+impl<T> Because for Graded<T> {
+    fn because(self, cause: impl Into<String>) -> Self {
+        self.map_err(|finding| finding.because(cause))
+    }
+}
+
 impl Finding {
     pub fn wrong(what: impl Into<String>, expected: impl Display, found: impl Display) -> Self {
         Self::Wrong(Box::new(Wrong {

@@ -15,7 +15,7 @@ mod upstream;
 
 pub use call::{Answer, Call};
 pub use failure::Failure;
-pub use finding::{Finding, Graded};
+pub use finding::{Because, Finding, Graded};
 pub use grader::{Grader, Said, Subject};
 pub use run::{Assignment, Grade, Mark, StageGrade};
 pub use shell::quoted;
