@@ -62,6 +62,16 @@ pub struct Fault {
     pub refutes: &'static [&'static str],
 }
 
+/// What a flawless system shows, broken in each of these ways alone: for [`Experiment::counterexamples`].
+pub fn each_broken<O, const N: usize>(ways: [fn(&mut O); N], flawless: impl Fn() -> O) -> Vec<O> {
+    let broken = ways.map(|break_it| {
+        let mut seen = flawless();
+        break_it(&mut seen);
+        seen
+    });
+    broken.into()
+}
+
 /// An experiment with its types forgotten. All functions check the values they are given.
 #[derive(Debug)]
 pub struct Erased {

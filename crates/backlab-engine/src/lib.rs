@@ -21,7 +21,7 @@ pub use challenge::{
     Bug, Challenge, Command, Door, ErasedChallenge, ErasedStage, Stage, StageFn, challenge, stage,
 };
 pub use claim::{Claim, State, claim};
-pub use experiment::{Erased, Experiment, Fault, erase};
+pub use experiment::{Erased, Experiment, Fault, each_broken, erase};
 pub use grade::{
     Answer, Assignment, Because, Call, Failure, Finding, Grade, Graded, Grader, Mark, Received, Said,
     StageGrade, Subject, Upstream, quoted,

@@ -10,7 +10,9 @@ pub use backlab_engine::{
     Answer, Because, Call, Challenge, Door, Finding, Graded, Grader, Received, Said, Stage, Subject,
     Upstream, stage,
 };
-pub use backlab_engine::{Choice, Claim, Experiment, Fault, Prediction, Result, choices, claim, params};
+pub use backlab_engine::{
+    Choice, Claim, Experiment, Fault, Prediction, Result, choices, claim, each_broken, params,
+};
 pub use backlab_figures::{
     Arc as RingArc, Axis, Bar, BarRow, Bars, Bucket, Cell, Drawing, Figure, HeatMap, Histogram, Lane, Lines,
     Mark, Matrix, Moment, Ring, Sequence, SequenceRow, Series, Span, Table, Timeline, Tone,

@@ -158,12 +158,7 @@ impl Experiment for ClientServerModel {
             |it| it.kills[0].served_after_client = 0,
             |it| it.kills[1].refused = 0,
         ];
-        let seen = |break_it: fn(&mut Observed)| {
-            let mut seen = as_expected(p);
-            break_it(&mut seen);
-            seen
-        };
-        broken.map(seen).into()
+        each_broken(broken, || as_expected(p))
     }
 
     fn faults() -> Vec<Fault> {

@@ -166,12 +166,7 @@ impl Experiment for DatesAndTimeZones {
             |it| it.appointment.utc_shows = "09:00".into(),
             |it| it.appointment.local_shows = "08:00".into(),
         ];
-        let seen = |break_it: fn(&mut Observed)| {
-            let mut seen = as_expected();
-            break_it(&mut seen);
-            seen
-        };
-        broken.map(seen).into()
+        each_broken(broken, || as_expected())
     }
 
     fn faults() -> Vec<Fault> {

@@ -134,12 +134,7 @@ impl Experiment for WhatABackendDoes {
             |it| it.no_atomicity.left = 0,
             |it| it.no_durability.found = it.no_durability.acknowledged,
         ];
-        let seen = |break_it: fn(&mut Observed)| {
-            let mut seen = as_expected(p);
-            break_it(&mut seen);
-            seen
-        };
-        broken.map(seen).into()
+        each_broken(broken, || as_expected(p))
     }
 
     fn faults() -> Vec<Fault> {

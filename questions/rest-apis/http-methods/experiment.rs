@@ -190,12 +190,7 @@ impl Experiment for HttpMethods {
             |it| it.head.head_says.clear(),
             |it| it.allow[0].told = ["GET, HEAD, TRACE".to_owned()].into(),
         ];
-        let seen = |break_it: fn(&mut Observed)| {
-            let mut seen = flawless(p.requests);
-            break_it(&mut seen);
-            seen
-        };
-        broken.map(seen).into()
+        each_broken(broken, || flawless(p.requests))
     }
 
     fn faults() -> Vec<Fault> {

@@ -119,12 +119,7 @@ impl Experiment for HttpStatusCodes {
             |it| it.codes.saved -= 1,
             |it| it.always_200.failed_reads = 1,
         ];
-        let seen = |break_it: fn(&mut Observed)| {
-            let mut seen = flawless(p.requests);
-            break_it(&mut seen);
-            seen
-        };
-        broken.map(seen).into()
+        each_broken(broken, || flawless(p.requests))
     }
 
     fn faults() -> Vec<Fault> {

@@ -174,12 +174,7 @@ impl Experiment for PaginationOffsetAndBeyond {
             |it| it.ties[0] = it.ties[1].clone(),
             |it| it.ties[1] = it.ties[0].clone(),
         ];
-        let seen = |break_it: fn(&mut Observed)| {
-            let mut seen = flawless(p);
-            break_it(&mut seen);
-            seen
-        };
-        broken.map(seen).into()
+        each_broken(broken, || flawless(p))
     }
 
     fn faults() -> Vec<Fault> {

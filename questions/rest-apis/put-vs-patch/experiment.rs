@@ -163,12 +163,7 @@ impl Experiment for PutVsPatch {
             |it| it.foreign.work.clear(),
             |it| it.examples.0 -= 1,
         ];
-        let seen = |break_it: fn(&mut Observed)| {
-            let mut seen = flawless(p);
-            break_it(&mut seen);
-            seen
-        };
-        broken.map(seen).into()
+        each_broken(broken, || flawless(p))
     }
 
     fn faults() -> Vec<Fault> {

@@ -125,12 +125,7 @@ impl Experiment for RestConstraints {
             |it| it.conversation = it.self_contained,
             |it| it.after[0] = 404,
         ];
-        let seen = |break_it: fn(&mut Observed)| {
-            let mut seen = flawless(p);
-            break_it(&mut seen);
-            seen
-        };
-        broken.map(seen).into()
+        each_broken(broken, || flawless(p))
     }
 
     fn faults() -> Vec<Fault> {
