@@ -3,6 +3,7 @@
 use backlab_catalogue::Page;
 use backlab_engine::{Erased, ErasedChallenge};
 
+mod json;
 pub mod prelude;
 pub mod reference;
 

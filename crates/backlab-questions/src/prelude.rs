@@ -1,5 +1,6 @@
 //! What experiments and challenges share, so that each starts with its own subject.
 
+pub use crate::json::same_json;
 pub use anyhow::{Context, anyhow, bail, ensure};
 pub use axum::extract::{Path, Query, State};
 pub use axum::http::{HeaderMap, Method, StatusCode};

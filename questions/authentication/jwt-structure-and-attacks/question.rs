@@ -83,7 +83,7 @@ impl Rules {
         });
         let said = g.ask(&input.to_string()).await?;
         let found = said.json().because(NO_VERDICT)?;
-        if ["valid", "reason", "claims"].iter().all(|name| same(&found[*name], &expected[*name])) {
+        if ["valid", "reason", "claims"].iter().all(|name| same_json(&found[*name], &expected[*name])) {
             return Ok(());
         }
         let wrong = said.wrong(format!("the verdict on {what}"), shown(expected), shown(&found));
@@ -93,21 +93,6 @@ impl Rules {
 
 const NO_VERDICT: &str = "Your program ends without a verdict, or prints something beside it. Whatever a token is made of, \
                           it has to get one.";
-
-/// Whether both are the same JSON; 5 and 5.0 are the same number.
-fn same(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
-        }
-        (Value::Object(one), Value::Object(other)) => {
-            one.len() == other.len()
-                && one.iter().all(|(name, it)| other.get(name).is_some_and(|other| same(it, other)))
-        }
-        _ => one == other,
-    }
-}
 
 /// A verdict in the contract's order, or whatever else it is.
 fn shown(verdict: &Value) -> String {
