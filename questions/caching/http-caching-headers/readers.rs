@@ -265,9 +265,8 @@ impl Seen {
         if expected.contains(&self.code()) {
             return Ok(self);
         }
-        let words: Vec<_> = expected.iter().map(u16::to_string).collect();
-        let wrong = self.wrong("the status that a reader gets", words.join(" or "), self.code());
-        Err(if self.code() == 501 { wrong.because("This isn't written yet: 501 says so.") } else { wrong })
+        let what = format!("the status that a reader gets ({})", self.asked);
+        Err(Finding::wrong_status(what, expected, self.code(), self.code()))
     }
 
     /// The cache must not have had to ask the program.

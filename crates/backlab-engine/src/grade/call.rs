@@ -189,9 +189,8 @@ impl Answer {
         if expected.contains(&self.code()) {
             return Ok(self);
         }
-        let words: Vec<_> = expected.iter().map(u16::to_string).collect();
-        let wrong = self.wrong("the status", words.join(" or "), status_words(&self.reply));
-        Err(if self.code() == 501 { wrong.because("This isn't written yet: 501 says so.") } else { wrong })
+        let what = format!("the status of {}", self.request());
+        Err(Finding::wrong_status(what, expected, self.code(), status_words(&self.reply)).of(&self.exchange))
     }
 
     /// The value of a header.

@@ -58,6 +58,13 @@ impl Finding {
         }))
     }
 
+    /// A status that isn't one of those expected; a 501 is taken at its word.
+    pub fn wrong_status(what: impl Into<String>, expected: &[u16], code: u16, found: impl Display) -> Self {
+        let words: Vec<_> = expected.iter().map(u16::to_string).collect();
+        let wrong = Self::wrong(what, words.join(" or "), found);
+        if code == 501 { wrong.because("This isn't written yet: 501 says so.") } else { wrong }
+    }
+
     /// Says what was looked at, in other words.
     pub(super) fn what(mut self, what: impl Into<String>) -> Self {
         if let Self::Wrong(wrong) = &mut self {
