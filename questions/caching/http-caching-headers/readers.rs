@@ -107,7 +107,7 @@ impl Readers {
 
     /// From now on the program doesn't answer the cache.
     pub fn hang(&self) {
-        self.program.it.remark("from now on your program doesn't answer the cache");
+        self.program.it.note("from now on your program doesn't answer the cache");
         self.program.hangs.store(true, Ordering::SeqCst);
     }
 
@@ -126,7 +126,7 @@ impl Readers {
 
     /// Many readers ask for the same; each has to see what is right.
     pub async fn crowd(&self, target: &str, readers: usize, right: impl Fn(&Seen) -> Graded) -> Graded {
-        self.remark(format_args!("{readers} readers ask {} for {target}", self.name));
+        self.note(format_args!("{readers} readers ask {} for {target}", self.name));
         for _ in 0..readers {
             let asking = Asking { told: false, ..self.get(target) };
             right(&asking.await?.status(200)?)?;
@@ -152,8 +152,8 @@ impl Readers {
         Asking { readers: self, request, told: true }
     }
 
-    fn remark(&self, what: impl Display) {
-        self.program.it.remark(format_args!("after {}: {what}", spoken(self.clock.now().as_secs())));
+    fn note(&self, what: impl Display) {
+        self.program.it.note(format_args!("after {}: {what}", spoken(self.clock.now().as_secs())));
     }
 }
 
@@ -221,7 +221,7 @@ impl<'a> Asking<'a> {
         let Self { readers, request, told } = self;
         let (target, asked) = (request.uri().to_string(), shown(&request));
         if told {
-            readers.remark(format_args!("a reader asks {}: {asked}", readers.name));
+            readers.note(format_args!("a reader asks {}: {asked}", readers.name));
         }
         let (response, handled) = readers.cache.answer(request).await;
         readers.cache.settled().await?;

@@ -129,8 +129,8 @@ impl Grader {
         let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
         for (name, _) in env.iter().filter(|(_, value)| number == 1 && value.starts_with("http://127.0.0.1:"))
         {
-            self.journal.line(format!(
-                "# {name} is a server of the grader; with --hold it and your program stay while you type"
+            self.journal.note(format_args!(
+                "{name} is a server of the grader; with --hold it and your program stay while you type"
             ));
         }
         self.journal.line(self.start_line(number, &env));
@@ -180,7 +180,7 @@ impl Grader {
 
     /// Tells the author, in the lines that he may type, what the grader does that no request shows: "BANK answers 500".
     pub fn note(&self, what: impl Display) {
-        self.journal.line(format!("# {what}"));
+        self.journal.note(what);
     }
 
     /// A line of a shell that does the same as the grader does now without it.
@@ -279,9 +279,9 @@ impl Subject {
         })
     }
 
-    /// Writes into the lines that a failure shows what the grader itself does between two requests: as a comment.
-    pub fn remark(&self, what: impl Display) {
-        self.live.journal.line(format!("# {what}"));
+    /// As [`Grader::note`].
+    pub fn note(&self, what: impl Display) {
+        self.live.journal.note(what);
     }
 
     /// The same program through connections of its own.

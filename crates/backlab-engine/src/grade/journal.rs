@@ -36,6 +36,11 @@ impl Journal {
         self.add(Entry::Line(line.into(), Instant::now()));
     }
 
+    /// What the grader did that no line does: a comment.
+    pub fn note(&self, what: impl std::fmt::Display) {
+        self.line(format!("# {what}"));
+    }
+
     /// This line, and nothing of what was before.
     pub fn only_line(&self, line: impl Into<String>) {
         *self.kept() = Kept { first: vec![Entry::Line(line.into(), Instant::now())], ..Kept::default() };
