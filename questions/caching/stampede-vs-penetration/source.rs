@@ -49,12 +49,8 @@ impl Source {
 
     /// Waits until this item was asked for so often, or for five seconds.
     pub async fn until_called(&self, id: &str, times: usize) {
-        for _ in 0..500 {
-            if self.calls(id) >= times {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let path = target(id);
+        self.server.arrivals_of(|it| it.path == path, times, Duration::from_secs(5)).await;
     }
 }
 

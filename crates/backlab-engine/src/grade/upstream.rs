@@ -81,6 +81,22 @@ impl Upstream {
         let _ = timeout(within, self.desk.arrivals.arrivals(enough as u64)).await;
     }
 
+    /// Waits until so many such requests have come since the beginning, or until the time is over, as
+    /// [`arrivals`](Upstream::arrivals) does for all.
+    pub async fn arrivals_of(&self, wanted: impl Fn(&Received) -> bool, enough: usize, within: Duration) {
+        let came = async {
+            loop {
+                // Taken before the look: who comes after it ends the wait.
+                let next = self.desk.arrivals.arrived() + 1;
+                if self.count(&wanted) >= enough {
+                    return;
+                }
+                let _ = self.desk.arrivals.arrivals(next).await;
+            }
+        };
+        let _ = timeout(within, came).await;
+    }
+
     /// Carries out such requests from now on, and keeps their answers back until the gate is opened, or ten seconds at
     /// the longest. There is one hold at a time: a second one takes the place of the first, whose gate stays as it is.
     pub fn hold(&self, wanted: impl Fn(&Received) -> bool + Send + Sync + 'static) -> Gate {
