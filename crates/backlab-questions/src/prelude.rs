@@ -31,3 +31,8 @@ pub use serde_json::{Value, json};
 pub use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 pub use std::sync::{Arc, Mutex};
 pub use std::time::Duration;
+
+/// Two digits of hexadecimal for each byte.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -588,7 +588,7 @@ async fn start_with(g: &Grader, key: &str) -> Graded<Subject> {
 fn key(g: &Grader, purpose: &str) -> String {
     let mut bytes = [0; 32];
     rand::Rng::fill_bytes(&mut g.rng_for(purpose), &mut bytes);
-    enrolled::hex(&bytes)
+    hex(&bytes)
 }
 
 async fn enrol(it: &Subject, g: &Grader) -> Graded<Enrolled> {

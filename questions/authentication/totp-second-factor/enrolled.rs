@@ -173,10 +173,6 @@ pub fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
     texts.map(String::into_bytes).into_iter().chain([secret.to_vec()]).collect()
 }
 
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// RFC 4648, section 6, without padding.
 pub fn to_base32(bytes: &[u8]) -> String {
     let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1)).collect();

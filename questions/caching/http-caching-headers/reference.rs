@@ -297,5 +297,5 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
 
 fn hash(salt: u64, bytes: &[u8]) -> String {
     let digest = Sha256::new().chain_update(salt.to_le_bytes()).chain_update(bytes).finalize();
-    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest[..8])
 }

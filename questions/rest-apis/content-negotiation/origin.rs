@@ -36,10 +36,7 @@ async fn send(State(origin): State<Origin>, headers: HeaderMap) -> Response {
     let body = if gzip { gzipped(plain.as_bytes()) } else { plain.into_bytes() };
     let tag = match origin.build {
         Build::OneTag => "\"report-7\"".to_owned(),
-        _ => format!(
-            "\"{}\"",
-            Sha256::digest(&body).iter().take(4).map(|it| format!("{it:02x}")).collect::<String>()
-        ),
+        _ => format!("\"{}\"", hex(&Sha256::digest(&body)[..4])),
     };
     let told = [("etag", tag.clone()), ("cache-control", "max-age=600".to_owned())];
     if wish(header::IF_NONE_MATCH).is_some_and(|it| it.contains(&tag)) {

@@ -119,10 +119,6 @@ async fn read(State(store): State<Store>, Path(name): Path<String>) -> Response 
     ([(header::ETAG, tag), (header::CONTENT_TYPE, "application/json".to_owned())], text).into_response()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 async fn replace(State(store): State<Store>, Path(name): Path<String>, body: bytes::Bytes) -> StatusCode {
     if let (Some(Bug::TruncatesFirst), Some(old)) = (store.bug, store.documents().get_mut(&name)) {
         *old = json!({});

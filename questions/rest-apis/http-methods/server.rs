@@ -70,7 +70,7 @@ async fn read(State(orders): State<Orders>, Path(id): Path<i64>) -> Result<Respo
     };
     let order = json!({"id": id, "item": item, "units": units});
     let digest = Sha256::digest(order.to_string());
-    let tag: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let tag = hex(&digest[..4]);
     Ok(([("etag", format!("\"{tag}\""))], Json(order)).into_response())
 }
 
