@@ -30,7 +30,7 @@ pub async fn check(args: Check, home: Home) -> Result<ExitCode> {
         writeln!(std::io::stdout(), "{}  {}\n", paper.strong(head), paper.soft(format!("seed {seed}")))?;
     }
     let (quiet, hint) = (args.json, args.hint);
-    let again = again(question, &args, seed);
+    let again = Again { number: question.page.number, seed, args: &args };
     let mut told = |number: usize, stage: &StageGrade| {
         if !quiet {
             // A reader who has closed the pipe misses it.
@@ -150,26 +150,26 @@ fn told(paper: &Paper, number: usize, stage: &StageGrade, hint: bool) -> String 
 }
 
 /// What comes after the last stage.
-fn end(paper: &Paper, question: &Question, grade: &Grade, again: &Again) -> String {
+fn end(paper: &Paper, question: &Question, grade: &Grade, again: &Again<'_>) -> String {
     let mut out = String::new();
     let page = &question.page;
-    let _ = writeln!(out, "\n{}", paper.strong(summary(grade, again.only)));
+    let _ = writeln!(out, "\n{}", paper.strong(summary(grade, again.args.stage)));
     let failed = grade.stages.iter().position(|it| it.mark == Mark::Failed);
     if grade.is_complete() {
         let _ =
             writeln!(out, "All of it. How we did it, and what it trades away: backlab show {}", page.number);
     } else if let Some(failed) = failed {
         let _ = writeln!(out, "Why it matters: backlab show {}  ({})", page.number, page.title);
-        let _ = writeln!(out, "This stage again, with the same values: {}", again.line(Some(failed + 1)));
-        if !again.hinted {
-            let _ = writeln!(
-                out,
-                "With a hint: {}",
-                Again { hinted: true, ..again.clone() }.line(Some(failed + 1))
-            );
+        let _ = writeln!(
+            out,
+            "This stage again, with the same values: {}",
+            again.line(Some(failed + 1), again.args.hint)
+        );
+        if !again.args.hint {
+            let _ = writeln!(out, "With a hint: {}", again.line(Some(failed + 1), true));
         }
     } else if grade.verdict == Mark::Passed {
-        let _ = writeln!(out, "All stages: {}", again.line(None));
+        let _ = writeln!(out, "All stages: {}", again.line(None, again.args.hint));
     }
     out
 }
@@ -184,30 +184,17 @@ fn summary(grade: &Grade, only: Option<usize>) -> String {
 }
 
 /// How the same check is called again.
-#[derive(Clone)]
-struct Again {
+struct Again<'a> {
     number: u16,
     seed: u64,
-    hinted: bool,
-    only: Option<usize>,
-    command: Vec<String>,
+    args: &'a Check,
 }
 
-fn again(question: &Question, args: &Check, seed: u64) -> Again {
-    Again {
-        number: question.page.number,
-        seed,
-        hinted: args.hint,
-        only: args.stage,
-        command: args.command.clone(),
-    }
-}
-
-impl Again {
-    fn line(&self, stage: Option<usize>) -> String {
-        let words: Vec<_> = self.command.iter().map(|word| backlab_engine::quoted(word)).collect();
+impl Again<'_> {
+    fn line(&self, stage: Option<usize>, hint: bool) -> String {
+        let words: Vec<_> = self.args.command.iter().map(|word| backlab_engine::quoted(word)).collect();
         let stage = stage.map(|it| format!(" --stage {it} --seed {}", self.seed)).unwrap_or_default();
-        let hint = if self.hinted { " --hint" } else { "" };
+        let hint = if hint { " --hint" } else { "" };
         format!("backlab check {}{stage}{hint} -- {}", self.number, words.join(" "))
     }
 }
