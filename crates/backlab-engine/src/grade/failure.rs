@@ -41,10 +41,13 @@ impl Failure {
         Self { what, expected, found, script, came, output, causes, hint: stage.hint.to_owned() }
     }
 
-    /// Whether the lines to type start this program, `$P1`.
-    fn started(&self, program: &str) -> bool {
-        let start = format!("{}=$(", &program[1..]);
-        self.script.iter().any(|line| line.contains(&start))
+    /// The programs that the lines to type start, as a shell knows them: `$P1`.
+    fn started(&self) -> Vec<String> {
+        let starts = |number: &u16| {
+            let start = format!(" P{number}=$(");
+            self.script.iter().any(|line| line.contains(&start))
+        };
+        (1..).take_while(starts).map(|number| format!("$P{number}")).collect()
     }
 
     /// Both values around their first difference, and how far to the right that is; `None` where one look is enough.
@@ -82,8 +85,7 @@ impl fmt::Display for Failure {
         if let Some(at) = differs {
             writeln!(to, "            {}^ the first difference", " ".repeat(at))?;
         }
-        let programs = ["$P1", "$P2", "$P3"].into_iter().filter(|it| self.started(it)).collect::<Vec<_>>();
-        let head = match &programs[..] {
+        let head = match &self.started()[..] {
             [] => "To see it yourself, type:".to_owned(),
             some => format!("To see it yourself, type (`kill {}` ends it):", some.join(" ")),
         };
