@@ -1,6 +1,8 @@
 //! The WebSocket server against RFC 6455, frame by frame; and server-sent events.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod echo;
+
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, Sse};
@@ -14,23 +16,10 @@ fn lab() -> Lab {
     Lab::open(1, Trace::default()).unwrap()
 }
 
-/// Sends back each message.
-async fn echo(mut socket: Socket) {
-    while let Some(message) = socket.receive().await {
-        let sent = match message {
-            Message::Text(text) => socket.send(text).await,
-            Message::Binary(bytes) => socket.send_bytes(bytes).await,
-            Message::Pong => Ok(()),
-        };
-        if sent.is_err() {
-            break;
-        }
-    }
-}
-
 fn echoing(lab: &Lab) -> Server {
-    let open =
-        async |handshake: Handshake| handshake.subprotocol("chat.v1").largest_message(100_000).accept(echo);
+    let open = async |handshake: Handshake| {
+        handshake.subprotocol("chat.v1").largest_message(100_000).accept(echo::echo)
+    };
     lab.serve("echo", Router::new().route("/ws", get(open).post(open))).unwrap()
 }
 
