@@ -327,9 +327,11 @@ impl Socket {
     }
 }
 
+/// Waits for the order to stop. One that is killed has no time for a last word: it is ended here, where it waits.
 async fn stopped(orders: &mut watch::Receiver<Order>) {
-    // Without the listener, what it started is ended too.
-    let _ = orders.wait_for(|order| *order != Order::Run).await;
+    if orders.wait_for(|order| *order == Order::Stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 fn config(largest_message: usize) -> WebSocketConfig {
