@@ -58,9 +58,26 @@ pub async fn trial(lab: &Lab, p: &Params, name: &'static str, model: Model, sile
         seen.note(nth, what);
     }
     seen.answered_in_the_end = seen.answered();
-    seen.reads = process.lines().iter().filter(|line| line.starts_with("read ")).count() as u64;
+    let sent = p.clients * REQUEST.concat().len() as u64;
+    let all_read = timeout(Duration::from_secs(10), until_read(&process, sent)).await;
+    seen.reads =
+        all_read.with_context(|| format!("the server never says that it has read all {sent} bytes"))?;
     seen.writes = p.clients * REQUEST.len() as u64;
     Ok(seen)
+}
+
+/// Waits until the server has said of all bytes that it has read them, which may come after its answers; returns how
+/// many reads that took.
+async fn until_read(server: &Process, sent: u64) -> u64 {
+    loop {
+        let lines = server.lines();
+        let reads = lines.iter().filter_map(|line| line.strip_prefix("read ")?.parse().ok());
+        let reads: Vec<u64> = reads.collect();
+        if reads.iter().sum::<u64>() >= sent {
+            return reads.len() as u64;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 async fn until_accepted(server: &Process, connections: usize) {
