@@ -166,7 +166,7 @@ impl Experiment for DatesAndTimeZones {
             |it| it.appointment.utc_shows = "09:00".into(),
             |it| it.appointment.local_shows = "08:00".into(),
         ];
-        each_broken(broken, || as_expected())
+        each_broken(broken, as_expected)
     }
 
     fn faults() -> Vec<Fault> {
