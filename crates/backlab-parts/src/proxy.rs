@@ -19,8 +19,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 /// How long a turn is held at the most, and how long [`Proxy::until_held`] waits.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -239,7 +240,7 @@ struct Conversation {
     middle: Arc<Middle>,
     turn: Mutex<Turn>,
     spoke: AtomicBool,
-    end: Notify,
+    end: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -263,7 +264,7 @@ async fn carry(middle: Arc<Middle>, client: TcpStream, mut orders: watch::Receiv
     let talk = Arc::new(Conversation {
         turn: Mutex::default(),
         spoke: AtomicBool::new(false),
-        end: Notify::new(),
+        end: CancellationToken::new(),
         middle,
     });
     talk.middle.conversations().push(Arc::downgrade(&talk));
@@ -275,7 +276,7 @@ async fn carry(middle: Arc<Middle>, client: TcpStream, mut orders: watch::Receiv
     };
     tokio::select! {
         _ = both => {}
-        () = talk.end.notified() => {}
+        () = talk.end.cancelled() => {}
         _ = orders.changed() => {}
     }
 }
@@ -291,6 +292,10 @@ async fn pump(
     let mut act = Act::Forward;
     loop {
         let count = from.read(&mut buffer).await.map_err(|_| Closed)?;
+        // Nothing that is said after it was closed gets through, however late this task learns of it.
+        if talk.end.is_cancelled() {
+            return Err(Closed);
+        }
         let bytes = &buffer[..count];
         talk.spoke.store(true, Ordering::SeqCst);
         if bytes.is_empty() {
@@ -364,7 +369,7 @@ impl Middle {
             }
             closed += 1;
             self.wire.trace.trouble(&self.client, how);
-            talk.end.notify_one();
+            talk.end.cancel();
             false
         });
         closed
